@@ -1,0 +1,1 @@
+"""Detectors: when a count is more than its past explains."""

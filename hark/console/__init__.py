@@ -1,0 +1,1 @@
+"""The web application: health, metrics, the HTTP interface."""

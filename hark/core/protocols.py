@@ -1,0 +1,255 @@
+"""What the parts of Hark promise each other. Each protocol has a contract suite in tests/contract."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from hark.core.change import Change, Item, Rejected
+from hark.core.mention import Enrichment, Mention
+from hark.core.tree import Query
+
+
+class Gap(Struct, frozen=True):
+    """A stretch of time in which a source may have missed mentions, and why; `closed` once filled again."""
+
+    begin: datetime
+    end: datetime
+    why: str
+    closed: bool = False
+
+
+class Batch(Struct):
+    """What a source read in one go, and the cursor that stands after it.
+
+    The runtime publishes `changes` and `rejected`, waits until they are durable, then saves `cursor`; it asks
+    for the next batch only after that. An idle source yields an empty batch now and then (at least every five
+    seconds), so that its life is seen. `reads` counts what the platform charges for; `note` is one line for
+    status ("rate limited until 12:05"), empty when all is well.
+    """
+
+    changes: Sequence[Change]
+    cursor: str
+    rejected: Sequence[Rejected] = ()
+    gaps: Sequence[Gap] = ()
+    reads: int = 0
+    note: str = ""
+
+
+class Source(Protocol):
+    """A stream of changes from one platform.
+
+    `read` may block, though never longer than a few seconds after `stop` is set. It raises SettingsError for
+    credentials that are missing or refused, TransientError for what the runtime should wait out; the runtime
+    then calls `read` again from the last saved cursor. `cursor` is None the first time. A source whose
+    platform does not filter sets `firehose`: the runtime drops what matches no brand, and counts it.
+    """
+
+    name: str
+    firehose: bool
+
+    def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
+        """Yield batches from `cursor` on, until `stop` is set; finite sources end by returning."""
+        ...
+
+
+class Record(Struct, frozen=True):
+    """One message of the log. `offset` grows by one or more within its partition."""
+
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    timestamp_ms: int
+
+
+class Subscription(Protocol):
+    """One member of a consumer group; used by one thread."""
+
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first; [] when there is none.
+
+        Records of one key come in the order they were published.
+        """
+        ...
+
+    def commit(self) -> None:
+        """Remember that everything polled so far has been processed; returns when that is durable."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group without committing: what was polled since the last commit is delivered again."""
+        ...
+
+
+class Bus(Protocol):
+    """The log between the stages: topics of partitions of records, kept until retention has passed."""
+
+    def publish(self, topic: str, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Append (key, value) pairs; returns when all are durable. The key chooses the partition.
+
+        Raises TransientError while the log is away (some may have been written: publish all again),
+        RefusedError for a message that the log will never take.
+        """
+        ...
+
+    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Subscription:
+        """Join `group`; without a group, follow the topic from its present end, with nothing to commit.
+
+        `share` (i, n) says that this is member i of n: the embedded log divides partitions by it; Kafka
+        divides them itself and uses it to name a static member.
+        """
+        ...
+
+    def read(
+        self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
+    ) -> Iterator[Record]:
+        """Yield records from `start` (default: the oldest kept) up to, not including, `end` (default: now)."""
+        ...
+
+    def starts(self, topic: str) -> dict[int, int]:
+        """Return the oldest kept offset of each partition."""
+        ...
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the offset that each partition's next record will have."""
+        ...
+
+    def committed(self, topic: str, group: str) -> dict[int, int]:
+        """Return, for each partition, the offset of the next record that `group` has not processed."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held; idempotent."""
+        ...
+
+
+class Enricher(Protocol):
+    """One step of the chain. Pure: the same batch and the same version give the same annotations."""
+
+    name: str
+    version: str
+
+    def enrich(self, mentions: Sequence[Mention], so_far: Sequence[dict[str, object]]) -> None:
+        """Add this step's fields of Enrichment to `so_far`, one dict a mention, in order.
+
+        Earlier steps' findings are in the dict already (`tokens` among them). Reasons are appended to the
+        list under "reasons". Never raises for a text, however hostile.
+        """
+        ...
+
+
+class Hit(Struct):
+    """One mention as the store holds it."""
+
+    mention: Mention
+    enrichment: Enrichment
+
+
+class Refusal(Struct, frozen=True):
+    """The store will never take `items[index]`; `reason` in plain words."""
+
+    index: int
+    reason: str
+
+
+class Books(Struct):
+    """What the store holds of one source: numbers of distinct ids."""
+
+    indexed: int = 0
+    deleted: int = 0
+
+
+class Bucket(Struct, frozen=True):
+    """One cell of a histogram: `start` in ms UTC, the group's value (None without grouping), and its sums."""
+
+    start: int
+    group: str | None
+    count: int
+    positive: int
+    negative: int
+
+
+class Store(Protocol):
+    """The index. Writes are idempotent by id and version and need no order; a deletion wins for ever.
+
+    Times are aware datetimes, `since` inclusive, `until` exclusive, on the mention's own `created_at`.
+    Every method raises TransientError while the store is away.
+    """
+
+    def write(self, items: Sequence[Item]) -> list[Refusal]:
+        """Write all items durably; visible to the next search on this store. Per-item failures are returned.
+
+        Of two writes with the same id the higher version stands; with equal versions the first one.
+        """
+        ...
+
+    def search(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 50,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """Yield matching mentions, newest first (ties by id), `limit` None for all.
+
+        `after` is the cursor of the last hit of the page before (`cursor_of(hit)`), so that paging neither
+        repeats nor skips while new mentions arrive.
+        """
+        ...
+
+    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
+        """Return how many mentions match, exactly."""
+        ...
+
+    def histogram(
+        self,
+        query: Query,
+        interval_seconds: int,
+        since: datetime,
+        until: datetime,
+        by: str | None = None,
+    ) -> list[Bucket]:
+        """Return counts per interval (a multiple of 900 s, aligned to the epoch), empty intervals left out.
+
+        `by` is brand, topic (with ancestors), sentiment, source, lang or None; a mention with several brands
+        or topics counts in each.
+        """
+        ...
+
+    def top(
+        self,
+        query: Query,
+        field: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+    ) -> list[tuple[str, int]]:
+        """Return the most frequent values of `field` (as in `histogram`, or author, site, hashtag, country)."""
+        ...
+
+    def get(self, id: str) -> Hit | None:
+        """Return one mention, or None when it is unknown or deleted."""
+        ...
+
+    def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
+        """Return the books per source and, of `ids`, those known here as "indexed" or "deleted", at one instant."""
+        ...
+
+    def ids(self) -> Iterator[tuple[str, bool]]:
+        """Yield every id held, with True where it is a deletion's tombstone; for verification."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held; idempotent."""
+        ...
+
+
+def cursor_of(hit: Hit) -> str:
+    """Return the paging cursor that stands after `hit`: "milliseconds,id"."""
+    from hark.core.clock import to_ms
+
+    return f"{to_ms(hit.mention.created_at)},{hit.mention.id}"

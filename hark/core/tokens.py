@@ -1,0 +1,101 @@
+"""The one tokenizer: what counts as a word, for brands, queries, both stores and highlights.
+
+NFKC, invisible format characters removed, lower case. Handles (`@name`, `@name@host`, `@name.bsky.social`) and
+hashtags stay whole, with their sign; a word keeps its inner apostrophes (`don't`) but loses a possessive `'s`;
+hyphens, dots and commas separate; Chinese characters and Japanese kana are one token each; each emoji is one
+token; links are no tokens. A token is cut at 100 characters.
+"""
+
+import re
+import sys
+import unicodedata
+from functools import lru_cache
+
+LONGEST_TOKEN = 100
+
+# \w leaves out combining marks, which would cut words of Hindi or Arabic at every vowel sign.
+_MARKS = "".join(chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
+_INVISIBLE = "".join(chr(c) for c in range(0x80, 0x10000) if unicodedata.category(chr(c)) == "Cf") + "".join(
+    map(chr, (*range(0xFE00, 0xFE10), *range(0xE0001, 0xE0080)))
+)
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_WORD = rf"(?:[^\W{_CJK}][{_MARKS}]*)"
+_DOMAIN = (
+    r"(?:\.[a-z0-9-]{1,63}){0,4}\.(?:social|com|org|net|io|app|dev|co|me|uk|de|fr|es|eu|info|news|blog)\b"
+)
+_EMOJI = "\u2190-\u21ff\u2300-\u23ff\u2460-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff"
+_TOKEN = re.compile(
+    rf"(?:https?://|www\.)\S+"
+    rf"|({_WORD}+(?:['’]{_WORD}+)*"
+    rf"|@\w+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?"
+    rf"|#{_WORD}+"
+    rf"|[{_CJK}{_EMOJI}])"
+)
+_ASCII_TOKEN = re.compile(
+    r"(?:https?://|www\.)\S+"
+    rf"|([a-zA-Z0-9_]+(?:'[a-zA-Z0-9_]+)*|@[a-zA-Z0-9_]+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?|#[a-zA-Z0-9_]+)"
+)
+_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+
+
+def tokens(text: str) -> list[str]:
+    """Return the tokens of `text` in order; in linear time, whatever the text."""
+    if text.isascii():
+        return [_finish(found) for found in _ASCII_TOKEN.findall(text) if found]
+    if _HIDDEN.search(text):
+        text = _HIDDEN.sub("", text)
+    return [_finish(found) for found in _TOKEN.findall(unicodedata.normalize("NFKC", text)) if found]
+
+
+def spans(text: str) -> list[tuple[str, int, int]]:
+    """Return (token, start, end) with positions in `text` as given; the same tokens as `tokens`."""
+    if text.isascii():
+        return [(_finish(m[1]), m.start(1), m.end(1)) for m in _ASCII_TOKEN.finditer(text) if m[1]]
+    plain, begins, ends = _normalized_with_origins(text)
+    return [(_finish(m[1]), begins[m.start(1)], ends[m.end(1) - 1]) for m in _TOKEN.finditer(plain) if m[1]]
+
+
+@lru_cache(maxsize=65_536)
+def _finish(found: str) -> str:
+    token = sys.intern(found.lower().replace("’", "'")[:LONGEST_TOKEN])
+    return token[:-2] if token.endswith("'s") and len(token) > 2 else token
+
+
+def _normalized_with_origins(text: str) -> tuple[str, list[int], list[int]]:
+    """Normalize like `tokens`; for each character of the result where it begins and ends in `text`.
+
+    Normalization is done between starters (characters that do not combine with what stands before), so that
+    the whole is equal to normalizing at once.
+    """
+    kept = [i for i, character in enumerate(text) if not _HIDDEN.match(character)]
+    visible = "".join(text[i] for i in kept)
+    if unicodedata.is_normalized("NFKC", visible):
+        return visible, kept, [i + 1 for i in kept]
+    pieces: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    begin = 0
+    while begin < len(visible):
+        end = begin + 1
+        while end < len(visible) and _joins(visible[end]):
+            end += 1
+        piece = unicodedata.normalize("NFKC", visible[begin:end])
+        if piece == visible[begin:end]:
+            begins.extend(kept[begin:end])
+            ends.extend(i + 1 for i in kept[begin:end])
+        else:
+            begins.extend([kept[begin]] * len(piece))
+            ends.extend([kept[end - 1] + 1] * len(piece))
+        pieces.append(piece)
+        begin = end
+    return "".join(pieces), begins, ends
+
+
+def _joins(character: str) -> bool:
+    # Combining marks, and Hangul vowels and finals, merge with what stands before them.
+    return unicodedata.combining(character) != 0 or "\u1160" <= character <= "\u11ff" or character in _JOINING
+
+
+_JOINING = frozenset(
+    c for c in _MARKS if unicodedata.normalize("NFKC", "a" + c) != "a" + c or unicodedata.category(c) == "Mc"
+) | frozenset("\uff9e\uff9f\u3133\u3135\u3136")

@@ -1,0 +1,82 @@
+"""The tree of a query: what the parser makes, and what every reader (matcher, stores) reads.
+
+Text nodes (Term, Wildcard, Phrase, Near) are about the tokens of a mention's title and text, see
+`hark.core.tokens`; all their strings are in the form of tokens already.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Operator = Literal["=", "<", "<=", ">", ">="]
+
+
+class All(Struct, frozen=True, tag="all"):
+    """Matches everything: the empty query."""
+
+
+class Term(Struct, frozen=True, tag="term"):
+    """One token."""
+
+    token: str
+
+
+class Wildcard(Struct, frozen=True, tag="wildcard"):
+    """Tokens of a pattern: `*` any characters, `?` exactly one (`colo?r` is two patterns joined by Or)."""
+
+    pattern: str
+
+
+class Phrase(Struct, frozen=True, tag="phrase"):
+    """Tokens that stand one right after the other."""
+
+    parts: tuple[Term | Wildcard, ...]
+
+
+class Near(Struct, frozen=True, tag="near"):
+    """Both sides occur, with at most `distance` tokens between their edges; `ordered`: left before right."""
+
+    left: "Text"
+    right: "Text"
+    distance: int
+    ordered: bool = False
+
+
+class Field(Struct, frozen=True, tag="field"):
+    """A field compared with a value. For words (brand, source, …) only "=", without regard to case.
+
+    `value` is normalised by the parser: lower case for words, a decimal number, or RFC 3339 in UTC.
+    """
+
+    name: str
+    operator: Operator
+    value: str
+
+
+class And(Struct, frozen=True, tag="and"):
+    """All of them."""
+
+    children: tuple["Node", ...]
+
+
+class Or(Struct, frozen=True, tag="or"):
+    """At least one of them."""
+
+    children: tuple["Node", ...]
+
+
+class Not(Struct, frozen=True, tag="not"):
+    """Everything else."""
+
+    child: "Node"
+
+
+Text = Term | Wildcard | Phrase | Near | Or
+Node = All | Term | Wildcard | Phrase | Near | Field | And | Or | Not
+
+
+class Query(Struct, frozen=True):
+    """A parsed query: the text as typed, and its tree."""
+
+    text: str
+    root: Node

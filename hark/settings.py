@@ -1,0 +1,196 @@
+"""What a user edits: the TOML files of the configuration folder, validated, with secrets from the environment.
+
+Files: hark.toml (the parts and their addresses), brands.toml, sources.toml; topics.toml and enrichment.toml are
+read by enrich/. A mistake is a SettingsError that names the file, the key, and what was expected.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from hark.core.errors import SettingsError
+from hark.core.tree import Query
+from hark.query import parse
+
+T = TypeVar("T")
+SHIPPED = Path(__file__).resolve().parent.parent / "config"
+_REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The log: how many partitions a topic has, and how long records are kept."""
+
+    partitions: int = 4
+    retention_days: float = 7.0
+    replication: int = 1
+    """Kafka only: copies of each partition."""
+
+
+class EnrichSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Workers that tag mentions; 0 means one a core."""
+
+    workers: int = 0
+
+
+class Center(Struct, frozen=True, forbid_unknown_fields=True):
+    """hark.toml: each part by one address."""
+
+    bus: str = "embedded"
+    store: str = "embedded"
+    state: str = "embedded"
+    log: LogSettings = LogSettings()
+    enrich: EnrichSettings = EnrichSettings()
+
+
+class BrandEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One [[brand]] of brands.toml, as written."""
+
+    name: str
+    query: str
+    title: str = ""
+    handles: tuple[str, ...] = ()
+    """Its own accounts on the platforms: what they write is the brand speaking, not a customer."""
+
+
+class BrandFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """brands.toml."""
+
+    brand: tuple[BrandEntry, ...]
+
+
+class Brand(Struct, frozen=True):
+    """A brand: its short name (used in tags and queries), its title for people, and the query that finds it."""
+
+    name: str
+    title: str
+    query: Query
+    handles: frozenset[str]
+    """Lower case, without @."""
+
+
+class SourceEntry(Struct, frozen=True):
+    """One [sources.NAME]: `type` names the platform, `options` are that source's own, unresolved."""
+
+    name: str
+    type: str
+    enabled: bool
+    options: Mapping[str, Any]
+
+
+class Settings(Struct, frozen=True):
+    """All that the configuration folder says, with HARK_BUS, HARK_STORE and HARK_STATE applied."""
+
+    config: Path
+    data: Path
+    center: Center
+    brands: tuple[Brand, ...]
+    sources: tuple[SourceEntry, ...]
+
+
+def load(config: Path | None = None, data: Path | None = None) -> Settings:
+    """Read the configuration; defaults: HARK_CONFIG or the shipped one, HARK_DATA or ./hark-data.
+
+    Raises SettingsError.
+    """
+    config = config or Path(os.environ.get("HARK_CONFIG") or SHIPPED)
+    data = data or Path(os.environ.get("HARK_DATA") or "hark-data")
+    if not config.is_dir():
+        raise SettingsError(f"no configuration folder {config}: make one with `hark init {config}`")
+    center = read_toml(config / "hark.toml", Center)
+    center = msgspec.structs.replace(
+        center,
+        bus=os.environ.get("HARK_BUS") or resolve(center.bus, "hark.toml: bus"),
+        store=os.environ.get("HARK_STORE") or resolve(center.store, "hark.toml: store"),
+        state=os.environ.get("HARK_STATE") or resolve(center.state, "hark.toml: state"),
+    )
+    if not 1 <= center.log.partitions <= 1024:
+        raise SettingsError(
+            f"{config / 'hark.toml'}: log.partitions: expected 1 to 1024, found {center.log.partitions}"
+        )
+    return Settings(config, data, center, _brands(config / "brands.toml"), _sources(config / "sources.toml"))
+
+
+def read_toml(path: Path, type: type[T]) -> T:
+    """Return the file decoded into `type`; SettingsError names the file, the key and what was expected."""
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type)
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; `hark init DIR` writes a complete configuration") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {plain(error)}") from error
+
+
+def plain(error: msgspec.ValidationError) -> str:
+    """Return a validation error as "key: what is wrong", in the words of TOML."""
+    what, _, where = str(error).partition(" - at `")
+    what = what.replace("Object", "Table").replace("`null`", "nothing")
+    return f"{where.removeprefix('$.').rstrip('`') or 'top level'}: {what}"
+
+
+def resolve(value: Any, where: str) -> Any:
+    """Replace `${NAME}` in strings by the environment's value, in tables and lists too.
+
+    Raises SettingsError naming the variable that is not set; the value itself is never part of a message.
+    """
+    if isinstance(value, str):
+
+        def look_up(match: re.Match[str]) -> str:
+            found = os.environ.get(match[1])
+            if not found:
+                raise SettingsError(f"{where}: the environment variable {match[1]} is not set")
+            return found
+
+        return _REFERENCE.sub(look_up, value)
+    if isinstance(value, Mapping):
+        return {key: resolve(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [resolve(inner, where) for inner in value]
+    return value
+
+
+def options_of(entry: SourceEntry, type: type[T]) -> T:
+    """Return the source's own options, secrets filled in, as the struct `type`; raises SettingsError."""
+    where = f"sources.toml: sources.{entry.name}"
+    try:
+        return msgspec.convert(resolve(dict(entry.options), where), type)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {plain(error)}") from error
+
+
+def _brands(path: Path) -> tuple[Brand, ...]:
+    entries = read_toml(path, BrandFile).brand
+    brands: dict[str, Brand] = {}
+    for entry in entries:
+        if entry.name in brands:
+            raise SettingsError(f"{path}: two brands are named {entry.name!r}: give each its own name")
+        try:
+            query = parse(entry.query)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: query of brand {entry.name!r}: {error}") from error
+        handles = frozenset(handle.lower().removeprefix("@") for handle in entry.handles)
+        brands[entry.name] = Brand(entry.name, entry.title or entry.name, query, handles)
+    return tuple(brands.values())
+
+
+def _sources(path: Path) -> tuple[SourceEntry, ...]:
+    tables = read_toml(path, dict[str, dict[str, dict[str, Any]]]).get("sources", {})
+    sources = []
+    for name, table in tables.items():
+        options = dict(table)
+        kind, enabled = options.pop("type", name), options.pop("enabled", True)
+        if not isinstance(kind, str) or not isinstance(enabled, bool):
+            raise SettingsError(f"{path}: sources.{name}: type is a word in quotes, enabled is true or false")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+            raise SettingsError(
+                f"{path}: sources.{name}: a source's name has lower-case letters, digits, - and _ only"
+            )
+        sources.append(SourceEntry(name, kind, enabled, options))
+    return tuple(sources)

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from hark.core.change import Change, Item, Rejected
+from hark.core.draft import Draft
 from hark.core.mention import Enrichment, Mention
 from hark.core.tree import Query
 
@@ -131,12 +132,13 @@ class Enricher(Protocol):
 
     name: str
     version: str
+    """Changes whenever the same text may get another tag: with the code's rules, and with the files it reads."""
 
-    def enrich(self, mentions: Sequence[Mention], so_far: Sequence[dict[str, object]]) -> None:
-        """Add this step's fields of Enrichment to `so_far`, one dict a mention, in order.
+    def enrich(self, drafts: Sequence[Draft]) -> None:
+        """Fill in this step's fields of every draft; what earlier steps found is there already.
 
-        Earlier steps' findings are in the dict already (`tokens` among them). Reasons are appended to the
-        list under "reasons". Never raises for a text, however hostile.
+        Reasons are appended to `draft.reasons`. Never raises for a text, however hostile, and takes time in
+        proportion to its length.
         """
         ...
 

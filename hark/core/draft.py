@@ -1,0 +1,54 @@
+"""A mention on its way through the chain of enrichment: its text, and what the enrichers found so far."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from hark.core.mention import Entity, Language, Mention, Reason, Sentiment, Topic, Vader
+from hark.core.tokens import spans
+
+LONGEST_TEXT = 20_000
+"""Characters of a text that are judged; what stands behind them is stored, searched and matched by brands."""
+
+_UNKNOWN = Language("unknown", 0.0)
+_NO_VADER = Vader(0.0, 0.0, 0.0, 0.0)
+_NO_SENTIMENT = Sentiment("neutral", 0.0, 0.0, _NO_VADER)
+
+
+class Draft(Struct):
+    """What the steps of the chain read and fill in, one a mention; the chain makes an Enrichment of it.
+
+    Steps assign whole values (`draft.topics = …`) and append to `reasons` alone.
+    """
+
+    mention: Mention
+    text: str
+    """The mention's text, at most LONGEST_TEXT characters of it: places in it are places in the mention's."""
+    lower: str = ""
+    """`text` in lower case, character for character: the same places."""
+    tokens: list[str] = []
+    """`hark.core.tokens.tokens(text)`: NFKC, lower case, handles and hashtags whole, links left out."""
+    language: Language = _UNKNOWN
+    brands: tuple[str, ...] = ()
+    vader: Vader = _NO_VADER
+    sentiment: Sentiment = _NO_SENTIMENT
+    topics: tuple[Topic, ...] = ()
+    intent: str | None = None
+    urgency: str | None = None
+    journey: str | None = None
+    entities: tuple[Entity, ...] = ()
+    fingerprint: str | None = None
+    priority: int | None = None
+    reasons: list[Reason] = []
+    places: Sequence[tuple[str, int, int]] | None = None
+
+    @property
+    def english(self) -> bool:
+        """True for English, and where the language is unknown."""
+        return self.language.code == "en" or self.language.code == "unknown"
+
+    def span(self, first: int, last: int | None = None) -> tuple[int, int]:
+        """Return where tokens `first` to `last` (inclusive) begin and end in `text`; computed when asked for."""
+        if self.places is None:
+            self.places = spans(self.text)
+        return self.places[first][1], self.places[first if last is None else last][2]

@@ -238,7 +238,11 @@ class Store(Protocol):
         ...
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
-        """Return the books per source and, of `ids`, those known here as "indexed" or "deleted", at one instant."""
+        """Return the books per source and, of `ids`, those known here as "indexed" or "deleted", at one instant.
+
+        That instant is fixed, and the books are read, before the first of `ids` is drawn: `ids` may be a
+        generator that looks into the log only then. That is what lets the books balance while all is moving.
+        """
         ...
 
     def ids(self) -> Iterator[tuple[str, bool]]:

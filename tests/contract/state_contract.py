@@ -1,0 +1,101 @@
+"""What every state database must do; each kind inherits this suite."""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hark.core.protocols import Batch, Gap
+from hark.state import State
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+# The database is meant to live on from one example to the next, and the suite to be inherited.
+SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+IDS = st.lists(
+    st.sampled_from([f"{source}:{n}" for source in ("x", "reddit") for n in range(6)]), max_size=12
+)
+
+
+class StateContract:
+    """Subclasses give the fixture `reopen`: opens the same (at first empty) database once more."""
+
+    @pytest.fixture
+    def state(self, reopen: Callable[[], State]) -> State:
+        return reopen()
+
+    def test_cursor_of_an_unknown_source_is_none(self, state: State) -> None:
+        assert state.cursor("x") is None
+
+    def test_cursor_survives_reopening(self, state: State, reopen: Callable[[], State]) -> None:
+        state.save_batch("x", Batch([], "17"), 0, 0, None)
+        state.close()
+        assert reopen().cursor("x") == "17"
+
+    def test_counts_add_up_and_an_idle_batch_keeps_the_newest_time(self, state: State) -> None:
+        state.save_batch("x", Batch([], "1", reads=5, note="busy"), published=3, unmatched=2, newest_ms=1_000)
+        state.save_batch("x", Batch([], "2", reads=7), published=1, unmatched=1, newest_ms=None)
+        (found,) = state.source_states()
+        assert (found.published, found.unmatched, found.reads, found.newest_ms) == (4, 3, 12, 1_000)
+        assert (found.cursor, found.note) == ("2", "")
+
+    def test_an_error_is_kept_until_the_next_batch(self, state: State) -> None:
+        state.save_error("x", "token refused")
+        assert [s.error for s in state.source_states()] == ["token refused"]
+        state.save_batch("x", Batch([], "1"), 0, 0, None)
+        assert [s.error for s in state.source_states()] == [""]
+
+    def test_a_gap_that_is_filled_later_is_one_gap(self, state: State) -> None:
+        later = NOON.replace(hour=13)
+        state.save_batch("x", Batch([], "1", gaps=[Gap(NOON, later, "away")]), 0, 0, None)
+        state.save_batch(
+            "x", Batch([], "2", gaps=[Gap(NOON, later, "filled by search", closed=True)]), 0, 0, None
+        )
+        assert state.gaps("x") == [("x", Gap(NOON, later, "filled by search", closed=True))]
+        assert state.gaps("reddit") == []
+
+    def test_registering_from_a_stale_offset_changes_nothing(self, state: State) -> None:
+        assert state.register("mentions", {}, {0: 2}, ["x:1", "x:2"], rejected=False)
+        assert not state.register("mentions", {}, {0: 1}, ["x:9"], rejected=False)
+        assert state.totals(["mentions"]) == ({"x": 2}, {"mentions": {0: 2}})
+
+    def test_rejected_ids_count_as_collected_once(self, state: State) -> None:
+        state.register("mentions", {}, {0: 1}, ["x:1"], rejected=False)
+        state.register("rejected", {}, {0: 2}, ["x:1", "x:2"], rejected=True)
+        assert state.totals([])[0] == {"x": 2}
+        assert sorted(state.rejected_ids()) == ["x:1", "x:2"]
+        assert state.known(["x:1", "x:3"]) == {"x:1"}
+
+    def test_concurrent_registration_counts_each_id_once(
+        self, state: State, reopen: Callable[[], State]
+    ) -> None:
+        won: list[bool] = []
+
+        def run(own: State) -> None:
+            for n in range(20):
+                won.append(
+                    own.register("mentions", {0: n} if n else {}, {0: n + 1}, [f"x:{n}"], rejected=False)
+                )
+
+        threads = [threading.Thread(target=run, args=(own,)) for own in (state, reopen())]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert state.totals(["mentions"]) == ({"x": 20}, {"mentions": {0: 20}})
+        assert sum(won) == 20
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=SHARED)
+    @given(batches=st.lists(st.tuples(IDS, st.booleans()), max_size=5))
+    def test_totals_are_the_distinct_ids(self, state: State, batches: list[tuple[list[str], bool]]) -> None:
+        topic = uuid.uuid4().hex
+        seen = set(state.registered_ids())
+        for at, (ids, rejected) in enumerate(batches):
+            assert state.register(topic, {0: at} if at else {}, {0: at + 1}, ids, rejected)
+            seen.update(ids)
+        assert state.totals([])[0] == dict(Counter(id.partition(":")[0] for id in seen))
+        assert set(state.registered_ids()) == seen

@@ -41,6 +41,8 @@ class Draft(Struct):
     priority: int | None = None
     reasons: list[Reason] = []
     places: Sequence[tuple[str, int, int]] | None = None
+    cues: list[list[tuple[int, int, int]]] | None = None
+    """What enrich.cues found, once for all steps that judge by phrases."""
 
     @property
     def english(self) -> bool:

@@ -1,0 +1,328 @@
+"""The one table of fields: what `name:value` may ask for, and what a mention answers.
+
+Stores and matcher share it. Word fields become *words*, tokens "name=value" without white space, which a store
+indexes in one field by splitting at white space; number fields and `created` become integers.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from hark.core.clock import to_ms
+from hark.core.errors import SettingsError
+from hark.core.mention import Enrichment, Mention
+from hark.core.tokens import tokens
+from hark.core.tree import Field
+
+Kind = Literal["word", "number", "time"]
+Taxonomy = Mapping[str, frozenset[str]]
+"""For each topic's id the ids of all its ancestors; made by `ancestors`."""
+
+NO_TAXONOMY: Taxonomy = {}
+LONGEST_VALUE = 300
+"""Characters of a value that count, in the query and in the mention."""
+_MOST_PREFIXES = 8
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"“”]+", re.IGNORECASE)
+_ENCODED = re.compile(
+    r"[%\s\x00-\x1f\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]"
+)
+
+
+class FieldInfo(Struct, frozen=True):
+    """One field: its name, other names for it, what kind of values it has, and one line of help."""
+
+    name: str
+    kind: Kind
+    help: str
+    example: str
+    aliases: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    """All values there are, where these are few and fixed."""
+
+
+HAS = "media image video audio link place reply repost title hashtag mentions brand topic intent journey urgency"
+
+FIELDS: tuple[FieldInfo, ...] = (
+    FieldInfo("brand", "word", "the brand it is about, by its name in brands.toml", "brand:southwest"),
+    FieldInfo("topic", "word", "a topic of the taxonomy; finds its children too", "topic:delay", ("topics",)),
+    FieldInfo(
+        "sentiment", "word", "positive, neutral or negative, or a trained model's label", "sentiment:negative"
+    ),
+    FieldInfo("intent", "word", "what its author wants, as tagged", "intent:complaint"),
+    FieldInfo("journey", "word", "the stage of the customer's journey, as tagged", "journey:boarding"),
+    FieldInfo("urgency", "word", "how urgent it is, as tagged", "urgency:high"),
+    FieldInfo("priority", "number", "0 to 100, what the inbox sorts by", "priority>=70"),
+    FieldInfo("source", "word", "where it was collected, by its name in sources.toml", "source:reddit"),
+    FieldInfo(
+        "kind",
+        "word",
+        "post, reply, repost, quote, comment, review, article or message",
+        "kind:reply",
+        ("type",),
+    ),
+    FieldInfo(
+        "author",
+        "word",
+        "its author's handle, with or without @ (the name where there is no handle)",
+        "author:southwestair",
+        ("from",),
+    ),
+    FieldInfo("followers", "number", "how many follow its author", "followers>=10000"),
+    FieldInfo("lang", "word", "its language, a code of two letters, or unknown", "lang:en", ("language",)),
+    FieldInfo("country", "word", "where it was written, a country's code of two letters", "country:us"),
+    FieldInfo(
+        "place",
+        "word",
+        "where it was written: the place's name, or a part between commas",
+        'place:"Dallas, TX"',
+    ),
+    FieldInfo(
+        "url",
+        "word",
+        "its own address or a link in it; what lies below the address too",
+        "url:southwest.com/help",
+        ("link",),
+    ),
+    FieldInfo(
+        "site", "word", "the site that it stands on; sites below it too", "site:reddit.com", ("domain",)
+    ),
+    FieldInfo(
+        "hashtag", "word", "a hashtag in its title or text, with or without #", "hashtag:swa", ("tag",)
+    ),
+    FieldInfo(
+        "mentions",
+        "word",
+        "a handle named in its title or text, with or without @",
+        "mentions:southwestair",
+        ("mention",),
+    ),
+    FieldInfo("has", "word", "what it has: " + HAS.replace(" ", ", "), "has:media", (), tuple(HAS.split())),
+    FieldInfo(
+        "conversation",
+        "word",
+        "everything in the conversation that began with this id",
+        "conversation:x:1234",
+        ("thread",),
+    ),
+    FieldInfo("id", "word", "one mention, by its id", "id:x:1234"),
+    FieldInfo(
+        "created",
+        "time",
+        "when it was written: a date or time (UTC unless it says otherwise), or now-2h (s, m, h, d, w)",
+        "created>now-2h",
+        ("date", "time"),
+    ),
+)
+
+BY_NAME: Mapping[str, FieldInfo] = {name: info for info in FIELDS for name in (info.name, *info.aliases)}
+"""Fields by name and by alias."""
+
+
+def ancestors(parents: Mapping[str, Collection[str]]) -> Taxonomy:
+    """Return all ancestors of each topic, from its direct parents; ids are lower-cased.
+
+    Raises SettingsError when a topic is its own ancestor.
+    """
+    direct = {normal(topic): {normal(parent) for parent in above} for topic, above in parents.items()}
+    closed: dict[str, frozenset[str]] = {}
+    for topic in direct:
+        seen: set[str] = set()
+        waiting = list(direct[topic])
+        while waiting:
+            above = waiting.pop()
+            if above not in seen:
+                seen.add(above)
+                waiting.extend(direct.get(above, ()))
+        if topic in seen:
+            raise SettingsError(f"topic {topic!r} is its own ancestor: a taxonomy is a tree")
+        closed[topic] = frozenset(seen)
+    return closed
+
+
+def normal(value: str) -> str:
+    """Return the form in which values are compared: NFKC, lower case, trimmed, at most LONGEST_VALUE characters."""
+    if value.isascii():
+        return value.lower().strip()[:LONGEST_VALUE]
+    lowered = unicodedata.normalize("NFKC", value).lower()
+    return unicodedata.normalize("NFKC", lowered).strip()[:LONGEST_VALUE]
+
+
+def normal_of(name: str, value: str) -> str:
+    """Return a query's value of the word field `name` as `words_of` writes it (before encoding)."""
+    value = value.strip()
+    if name in ("author", "mentions"):
+        value = value.removeprefix("@")
+    elif name == "hashtag":
+        value = value.removeprefix("#").removeprefix("＃")
+    elif name == "lang":
+        return _language(value)
+    elif name == "url":
+        return _address(value)
+    elif name == "site":
+        return _address(value).partition("/")[0]
+    return normal(value)
+
+
+def word(name: str, value: str) -> str:
+    """Return the filter token of a normalised value: "name=value", free of white space.
+
+    White space, control characters and % are percent-encoded; `value_of` is the way back.
+    """
+    return f"{name}={encode(value)}"
+
+
+def value_of(token: str) -> str:
+    """Return the value in a filter token "name=value"."""
+    return unquote(token.partition("=")[2], errors="surrogatepass")
+
+
+def encode(value: str) -> str:
+    """Return `value` without white space and control characters, each of them and % percent-encoded."""
+    return _ENCODED.sub(_percent, value) if _ENCODED.search(value) else value
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def words_of(mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy = NO_TAXONOMY) -> list[str]:
+    """Return the filter tokens of all word fields, each once: what `Field(name, "=", value)` is compared with.
+
+    A topic comes with all its ancestors, a site with the sites above it, an address with those above it.
+    """
+    found: dict[str, None] = {}
+    for name, values in _values(mention, enrichment, taxonomy).items():
+        for value in values:
+            if name == "site":
+                for site in _above_site(value):
+                    found[word(name, site)] = None
+            elif name == "url":
+                for address in _above_address(value):
+                    found[word(name, address)] = None
+            else:
+                found[word(name, value)] = None
+    return list(found)
+
+
+def values_of(
+    name: str, mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy = NO_TAXONOMY
+) -> list[str]:
+    """Return a mention's values of one word field for lists and histograms, each once: no sites above the site."""
+    return list(dict.fromkeys(_values(mention, enrichment, taxonomy).get(name, ())))
+
+
+def numbers_of(mention: Mention, enrichment: Enrichment | None) -> dict[str, int]:
+    """Return the values of number and time fields, those that are known; `created` in milliseconds since 1970."""
+    numbers = {"created": to_ms(mention.created_at)}
+    if mention.author is not None and mention.author.followers is not None:
+        numbers["followers"] = mention.author.followers
+    if enrichment is not None and enrichment.priority is not None:
+        numbers["priority"] = enrichment.priority
+    return numbers
+
+
+@lru_cache(maxsize=4096)
+def number(field: Field) -> int:
+    """Return what a number or time field is compared with, in the unit of `numbers_of`."""
+    if BY_NAME[field.name].kind == "time":
+        return to_ms(datetime.fromisoformat(field.value))
+    return int(field.value)
+
+
+def is_word(field: Field) -> bool:
+    """Say whether the field is compared by its words (else by its number)."""
+    return BY_NAME[field.name].kind == "word"
+
+
+def _values(mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy) -> dict[str, list[str]]:
+    text = f"{mention.title}\n{mention.text}" if mention.title else mention.text
+    tagged = (
+        [token for token in tokens(text) if token[0] in "#@"]
+        if "#" in text or "@" in text or not text.isascii()
+        else []
+    )
+    links = (
+        [_address(link) for link in _LINK.findall(text)]
+        if "http" in text.lower() or "www." in text.lower()
+        else []
+    )
+    author = mention.author
+    values = {
+        "source": [normal(mention.source)],
+        "kind": [normal(mention.kind)],
+        "id": [normal(mention.id)],
+        "conversation": [normal(mention.conversation or mention.id)],
+        "author": [normal(author.handle.removeprefix("@") if author.handle else author.name or "")]
+        if author
+        else [],
+        "hashtag": [token[1:] for token in tagged if token[0] == "#"],
+        "mentions": [token[1:] for token in tagged if token[0] == "@"],
+        "url": [*([_address(mention.url)] if mention.url else []), *links],
+        "site": [_address(mention.url).partition("/")[0]] if mention.url else [],
+        "lang": [_language(mention.lang)] if mention.lang else [],
+    }
+    if mention.place is not None:
+        values["country"] = [normal(mention.place.country or "")]
+        name = mention.place.name or ""
+        values["place"] = [normal(part) for part in (name, *name.split(","))]
+    if enrichment is not None:
+        values["lang"] = [_language(enrichment.language.code)]
+        values["brand"] = [normal(brand) for brand in enrichment.brands]
+        topics = [normal(topic.id) for topic in enrichment.topics]
+        values["topic"] = [*topics, *(above for topic in topics for above in sorted(taxonomy.get(topic, ())))]
+        values["sentiment"] = [normal(enrichment.sentiment.label)]
+        values["intent"] = [normal(enrichment.intent or "")]
+        values["journey"] = [normal(enrichment.journey or "")]
+        values["urgency"] = [normal(enrichment.urgency or "")]
+    values = {name: [value for value in found if value] for name, found in values.items()}
+    values["has"] = _has(mention, values, bool(links))
+    return values
+
+
+def _has(mention: Mention, values: Mapping[str, list[str]], link: bool) -> list[str]:
+    kinds = {normal(media.kind) for media in mention.media}
+    present = {
+        "media": bool(kinds & {"image", "video", "audio"}),
+        "image": "image" in kinds,
+        "video": "video" in kinds,
+        "audio": "audio" in kinds,
+        "link": link or "link" in kinds,
+        "place": mention.place is not None,
+        "reply": mention.in_reply_to is not None,
+        "repost": mention.repost_of is not None,
+        "title": bool(mention.title),
+    }
+    for name in ("hashtag", "mentions", "brand", "topic", "intent", "journey", "urgency"):
+        present[name] = bool(values.get(name))
+    return [name for name, there in present.items() if there]
+
+
+def _language(code: str) -> str:
+    # X says "und" where it cannot tell; platforms write en-US or en_US for what Hark calls en.
+    short = normal(code).replace("_", "-").partition("-")[0]
+    return "unknown" if short == "und" else short
+
+
+def _address(url: str) -> str:
+    """Return an address as compared: no scheme, no www., no fragment, no full stop, comma or slash at its end."""
+    address = normal(url)
+    address = address.partition("://")[2] if "://" in address else address
+    return address.removeprefix("www.").partition("#")[0].rstrip("/.,;:!?)'’").strip()
+
+
+def _above_site(site: str) -> list[str]:
+    labels = site.split(".")
+    return [".".join(labels[i:]) for i in range(max(1, min(len(labels) - 1, _MOST_PREFIXES)))]
+
+
+def _above_address(address: str) -> list[str]:
+    path = address.partition("?")[0]
+    steps = path.split("/")
+    above = [("/".join(steps[: i + 1])).rstrip("/") for i in range(min(len(steps), _MOST_PREFIXES))]
+    return list(dict.fromkeys([address, path, *above]))

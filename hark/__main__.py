@@ -1,0 +1,5 @@
+"""Makes `python -m hark` the same as `hark`."""
+
+from hark.commands import main
+
+main()

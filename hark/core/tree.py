@@ -22,7 +22,10 @@ class Term(Struct, frozen=True, tag="term"):
 
 
 class Wildcard(Struct, frozen=True, tag="wildcard"):
-    """Tokens of a pattern: `*` any characters, `?` exactly one (`colo?r` is two patterns joined by Or)."""
+    """Tokens of a pattern: `*` stands for any characters or none, `?` for exactly one.
+
+    As in Brandwatch, `colo?r` finds colour but not color; `colo*r` finds both.
+    """
 
     pattern: str
 
@@ -34,7 +37,10 @@ class Phrase(Struct, frozen=True, tag="phrase"):
 
 
 class Near(Struct, frozen=True, tag="near"):
-    """Both sides occur, with at most `distance` tokens between their edges; `ordered`: left before right."""
+    """Both sides occur without overlap, with at most `distance` tokens between their edges.
+
+    `ordered`: left before right. The sides are within the title or within the text, never one in each.
+    """
 
     left: "Text"
     right: "Text"
@@ -71,7 +77,8 @@ class Not(Struct, frozen=True, tag="not"):
     child: "Node"
 
 
-Text = Term | Wildcard | Phrase | Near | Or
+Text = Term | Wildcard | Phrase | Or
+"""A side of Near: an Or has Text alone below it; a Near within a Near is refused by the parser."""
 Node = All | Term | Wildcard | Phrase | Near | Field | And | Or | Not
 
 

@@ -1,5 +1,6 @@
 """The query language: parser, and its readers."""
 
+from hark.query.errors import QueryError
 from hark.query.parser import parse
 
-__all__ = ["parse"]
+__all__ = ["QueryError", "parse"]

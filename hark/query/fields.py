@@ -148,9 +148,9 @@ def ancestors(parents: Mapping[str, Collection[str]]) -> Taxonomy:
 def normal(value: str) -> str:
     """Return the form in which values are compared: NFKC, lower case, trimmed, at most LONGEST_VALUE characters."""
     if value.isascii():
-        return value.lower().strip()[:LONGEST_VALUE]
+        return value.lower().strip()[:LONGEST_VALUE].strip()
     lowered = unicodedata.normalize("NFKC", value).lower()
-    return unicodedata.normalize("NFKC", lowered).strip()[:LONGEST_VALUE]
+    return unicodedata.normalize("NFKC", lowered).strip()[:LONGEST_VALUE].strip()
 
 
 def normal_of(name: str, value: str) -> str:

@@ -1,0 +1,244 @@
+r"""The query language's reader for SQLite: a tree becomes an FTS5 expression and conditions in SQL.
+
+What SQLite cannot say exactly (order, distance between phrases, patterns with too many terms) is narrowed to
+candidates, and the plan says that the match in memory must decide.
+
+The index that is asked holds for each mention one text of tokens: those of the title, GAP, those of the text,
+then EVERY, then each filter word with a leading "=", so that no pattern over words finds a filter.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from hark.core.mention import Mention
+from hark.core.tokens import tokens
+from hark.core.tree import All, And, Field, Near, Node, Not, Or, Phrase, Query, Term, Wildcard
+from hark.query.fields import is_word, normal_of, number, word
+
+GAP = "|"
+"""Stands between title and text; no token of a text is equal to it."""
+EVERY = "="
+"""A token of every mention: what NOT is taken from."""
+MOST_TERMS = 500
+"""A pattern that stands for more terms than this is left to the match in memory."""
+
+_NOTHING = '"=="'
+_DEEPEST = 60
+_FURTHEST = (1 << 63) - 1
+
+Expand = Callable[[str], Sequence[str] | None]
+"""Returns the indexed tokens that fit a pattern (`*`, `?`), or None when they are more than MOST_TERMS."""
+
+
+class Plan(Struct, frozen=True):
+    """What to ask SQLite: all of it together is the query, or contains it when not `exact`."""
+
+    match: str | None
+    """For FTS5's MATCH; None for every row."""
+    where: tuple[str, ...] = ()
+    """Conditions on the mention's row `m`; `search` is the FTS5 table."""
+    parameters: tuple[str | int, ...] = ()
+    """Their parameters, in order."""
+    since: int | None = None
+    """Milliseconds, inclusive: what the query itself says about time."""
+    until: int | None = None
+    """Milliseconds, exclusive."""
+    exact: bool = True
+
+
+def indexed(mention: Mention, words: Iterable[str]) -> str:
+    """Return the text of tokens that the index holds for a mention; `words` are its filter words."""
+    found = [*tokens(mention.title), GAP] if mention.title else []
+    found += tokens(mention.text)
+    found.append(EVERY)
+    return " ".join(found) + " =" + " =".join(words)
+
+
+def plan(query: Query, expand: Expand) -> Plan:
+    """Return how SQLite answers `query`."""
+    if _depth(query.root) > _DEEPEST:
+        return Plan(None, exact=False)
+    return _Reader(expand).plan(query.root)
+
+
+class _Reader:
+    def __init__(self, expand: Expand) -> None:
+        self._expand = expand
+        self._known: dict[str, Sequence[str] | None] = {}
+
+    def plan(self, root: Node) -> Plan:
+        said: list[Node] = []
+        narrowed: list[str] = []
+        where: list[str] = []
+        parameters: list[str | int] = []
+        since, until, exact = None, None, True
+        for node in root.children if isinstance(root, And) else (root,):
+            if isinstance(node, All):
+                continue
+            if isinstance(node, Field) and node.name == "created":
+                begin, end = _range(node)
+                since = max(begin, since) if since is not None and begin is not None else begin or since
+                until = min(end, until) if until is not None and end is not None else end or until
+                continue
+            if self.say(node) is not None:
+                said.append(node)
+                continue
+            sql = self.sql(node)
+            if sql is not None:
+                where.append(sql[0])
+                parameters += sql[1]
+            else:
+                exact = False
+            wider = self.wider(node)
+            if wider is not None:
+                narrowed.append(wider)
+        match = self._all(said, narrowed)
+        return Plan(match, tuple(where), tuple(parameters), since, until, exact)
+
+    def say(self, node: Node) -> str | None:
+        """Return the FTS5 expression that is exactly `node`, or None where there is none."""
+        match node:
+            case All():
+                return _quoted(EVERY)
+            case Term(token):
+                return _quoted(token)
+            case Wildcard(pattern):
+                return self._pattern(pattern)
+            case Phrase(parts):
+                return _phrase(parts)
+            case Near(Term(left), Term(right), distance, False) if left != right:
+                return f"NEAR({_quoted(left)} {_quoted(right)}, {distance})"
+            case Field(name, _, value) if is_word(node):
+                return _quoted("=" + word(name, normal_of(name, value)))
+            case Or(children):
+                parts = [self.say(child) for child in children]
+                return None if None in parts else _joined(" OR ", [part for part in parts if part])
+            case And(children):
+                inner = [child.child if isinstance(child, Not) else child for child in children]
+                return None if any(self.say(child) is None for child in inner) else self._all(children)
+            case Not():
+                return None if self.say(node.child) is None else self._all([node])
+        return None
+
+    def sql(self, node: Node) -> tuple[str, list[str | int]] | None:
+        """Return the condition on a row `m` that is exactly `node`, with its parameters, or None."""
+        said = self.say(node)
+        if said is not None:
+            return "m.n IN (SELECT rowid FROM search WHERE search MATCH ?)", [said]
+        match node:
+            case Field(name, operator):
+                compared = max(-_FURTHEST, min(_FURTHEST, number(node)))
+                return f"(m.{name} IS NOT NULL AND m.{name} {operator} ?)", [compared]
+            case Not(child):
+                inner = self.sql(child)
+                return inner and (f"NOT {inner[0]}", inner[1])
+            case And(children) | Or(children):
+                parts = [self.sql(child) for child in children]
+                sayable = [part for part in parts if part is not None]
+                if len(sayable) < len(parts):
+                    return None
+                operator = " AND " if isinstance(node, And) else " OR "
+                return _joined(operator, [sql for sql, _ in sayable]), [p for _, ps in sayable for p in ps]
+        return None
+
+    def wider(self, node: Node) -> str | None:
+        """Return an FTS5 expression that contains `node`, or None where only everything would."""
+        said = self.say(node)
+        if said is not None:
+            return said
+        match node:
+            case Wildcard(pattern):
+                literal = pattern[: min(pattern.find(c) % (len(pattern) + 1) for c in "*?")]
+                return f"{_quoted(literal)} *" if literal else None
+            case Near(left, right):
+                return self._any_of_all((left, right))
+            case Phrase(children) | And(children):
+                return self._any_of_all(children)
+            case Or(children):
+                parts = [self.wider(child) for child in children]
+                return None if None in parts else _joined(" OR ", [part for part in parts if part])
+        return None
+
+    def _any_of_all(self, children: Iterable[Node]) -> str | None:
+        parts = [part for part in map(self.wider, children) if part is not None]
+        return _joined(" AND ", parts) if parts else None
+
+    def _all(self, nodes: Iterable[Node], more: Iterable[str] = ()) -> str | None:
+        """Return the expression of sayable nodes and of `more` together, the NOTs taken from the others."""
+        wanted, unwanted = list(more), []
+        for node in nodes:
+            said = self.say(node.child if isinstance(node, Not) else node)
+            if said is not None:
+                (unwanted if isinstance(node, Not) else wanted).append(said)
+        if not unwanted:
+            return _joined(" AND ", wanted) if wanted else None
+        return f"({_joined(' AND ', wanted or [_quoted(EVERY)])} NOT {_joined(' OR ', unwanted)})"
+
+    def _pattern(self, pattern: str) -> str | None:
+        literal = pattern.removesuffix("*")
+        if literal and literal != pattern and not set(literal) & set("*?"):
+            return f"{_quoted(literal)} *"
+        if pattern not in self._known:
+            self._known[pattern] = self._expand(pattern)
+        terms = self._known[pattern]
+        if terms is None:
+            return None
+        return _joined(" OR ", [_quoted(term) for term in terms]) if terms else _NOTHING
+
+
+def _phrase(parts: tuple[Term | Wildcard, ...]) -> str | None:
+    """FTS5 knows phrases of words, the last of which may be the beginning of one."""
+    words = [part.token for part in parts if isinstance(part, Term)]
+    last = parts[-1]
+    if len(words) == len(parts):
+        return _quoted(" ".join(words))
+    if len(words) == len(parts) - 1 and isinstance(last, Wildcard) and last.pattern.endswith("*"):
+        literal = last.pattern[:-1]
+        if literal and not set(literal) & set("*?"):
+            return f"{_quoted(' '.join([*words, literal]))} *"
+    return None
+
+
+def _range(field: Field) -> tuple[int | None, int | None]:
+    """Return since (inclusive) and until (exclusive) of a comparison of `created`."""
+    at = number(field)
+    match field.operator:
+        case "<":
+            return None, at
+        case "<=":
+            return None, at + 1
+        case ">":
+            return at + 1, None
+        case ">=":
+            return at, None
+        case _:
+            return at, at + 1
+
+
+def _joined(operator: str, parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"({operator.join(parts)})"
+
+
+def _quoted(token: str) -> str:
+    return '"' + token.replace('"', '""') + '"'
+
+
+def _depth(node: Node) -> int:
+    """Return how deep the tree is, without recursion: a hostile one may be deeper than the stack."""
+    deepest, waiting = 0, [(node, 1)]
+    while waiting:
+        current, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        children: Iterable[Node]
+        match current:
+            case And(inner) | Or(inner):
+                children = inner
+            case Not(child):
+                children = (child,)
+            case Near(left, right):
+                children = (left, right)
+            case _:
+                children = ()
+        waiting.extend((child, depth + 1) for child in children)
+    return deepest

@@ -73,7 +73,8 @@ class Document:
     @cached_property
     def unique(self) -> frozenset[str]:
         """Each token once."""
-        return frozenset(self.text_tokens).union(self.title_tokens)
+        found = frozenset(self.text_tokens)
+        return found.union(self.title_tokens) if self.title_tokens else found
 
     @cached_property
     def positions(self) -> dict[str, list[int]]:
@@ -132,19 +133,18 @@ class Matcher:
 
 
 class MatcherSet:
-    """Which of many named queries match a document.
+    """Which of many queries match a document.
 
     Each query is filed under tokens of which a match has at least one; only those whose token occurs are asked.
     """
 
-    def __init__(self, queries: Mapping[str, Query]) -> None:
-        self._names = list(queries)
-        self._tests = [_compile(query.root).test for query in queries.values()]
+    def __init__(self, queries: Sequence[Query]) -> None:
+        self._tests = [_compile(query.root).test for query in queries]
         self._always: list[int] = []
         self._filed: dict[str, list[int]] = {}
         self._beginnings: dict[int, dict[str, list[int]]] = {}
         self._asks_words = False
-        for index, query in enumerate(queries.values()):
+        for index, query in enumerate(queries):
             self._file(index, _needed(query.root))
         self._keys = frozenset(self._filed)
 
@@ -160,8 +160,8 @@ class MatcherSet:
                 self._asks_words = self._asks_words or "=" in key
                 self._filed.setdefault(key, []).append(index)
 
-    def matches(self, document: Document) -> tuple[str, ...]:
-        """Return the names of the queries that match, in the order they were given."""
+    def matches(self, document: Document) -> tuple[int, ...]:
+        """Return the indices of the queries that match, ascending."""
         candidates = set(self._always)
         for key in self._keys & document.unique:
             candidates.update(self._filed[key])
@@ -172,7 +172,7 @@ class MatcherSet:
             for token in document.unique:
                 if (found := beginnings.get(token[:length])) is not None:
                     candidates.update(found)
-        return tuple(self._names[index] for index in sorted(candidates) if self._tests[index](document))
+        return tuple(index for index in sorted(candidates) if self._tests[index](document))
 
 
 def compile_query(query: Query) -> Matcher:

@@ -1,0 +1,96 @@
+"""`hark check`: is each part configured, reachable, and what is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+
+from hark import settings as settings_module
+from hark.commands.options import common
+from hark.core.change import TOPICS
+from hark.core.errors import HarkError
+from hark.query import parse
+from hark.settings import Settings, SourceEntry
+
+Finding = tuple[str, str, str]
+"""Part, "ok" or "off" or "wrong", and what is to be told."""
+
+
+@click.command()
+@common
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def command(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Say for each part whether it is configured and reachable, and what is wrong; ends with 1 if anything is."""
+    settings = settings_module.load(config, data)
+    findings = [
+        ("settings", "ok", f"{settings.config}: {len(settings.brands)} brands"),
+        _try("log", lambda: _bus(settings)),
+        _try("store", lambda: _store(settings)),
+        _try("state", lambda: _state(settings)),
+        _try("enrichment", lambda: _chain(settings)),
+        *(_source(entry, settings) for entry in settings.sources),
+    ]
+    for part, condition, text in findings:
+        if as_json:
+            row = {"part": part, "condition": condition, "text": text}
+            click.echo(msgspec.json.encode(row).decode())
+        else:
+            colour = {"ok": "green", "wrong": "red"}.get(condition)
+            click.echo(f"{part:22} {click.style(f'{condition:6}', fg=colour)} {text}")
+    if any(condition == "wrong" for _, condition, _ in findings):
+        raise SystemExit(1)
+
+
+def _try(part: str, look: Callable[[], str]) -> Finding:
+    try:
+        return part, "ok", look()
+    except HarkError as error:
+        return part, "wrong", str(error)
+
+
+def _bus(settings: Settings) -> str:
+    from hark.wiring import bus_of
+
+    with bus_of(settings) as bus:
+        kept = {topic: sum(bus.ends(topic).values()) - sum(bus.starts(topic).values()) for topic in TOPICS}
+    return f"{_kind(settings.center.bus)}: " + ", ".join(f"{topic} {n:,}" for topic, n in kept.items())
+
+
+def _store(settings: Settings) -> str:
+    from hark.wiring import store_of
+
+    with store_of(settings) as store:
+        return f"{_kind(settings.center.store)}: {store.count(parse('')):,} mentions"
+
+
+def _state(settings: Settings) -> str:
+    from hark.wiring import state_of
+
+    with state_of(settings) as state:
+        return f"{_kind(settings.center.state)}: {len(state.source_states())} sources known"
+
+
+def _chain(settings: Settings) -> str:
+    from hark.wiring import chain_of
+
+    return f"version {chain_of(settings).version}"
+
+
+def _source(entry: SourceEntry, settings: Settings) -> Finding:
+    part = f"source {entry.name}"
+    if not entry.enabled:
+        return part, "off", f"{entry.type}: enabled = false in {settings.config / 'sources.toml'}"
+
+    def look() -> str:
+        from hark.wiring import source_of
+
+        source_of(entry, settings)
+        return f"{entry.type}: configured; `hark status` shows whether it answers"
+
+    return _try(part, look)
+
+
+def _kind(address: str) -> str:
+    # Without what follows the scheme: an address may hold a password.
+    return address.partition("://")[0]

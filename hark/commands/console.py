@@ -1,0 +1,54 @@
+"""`hark console`: the role that serves the web application."""
+
+import socket
+import threading
+from pathlib import Path
+
+import click
+
+from hark.commands.options import common
+from hark.commands.roles import start
+from hark.core.errors import SettingsError
+
+PORT = 8765
+
+
+@click.command()
+@common
+@click.option("--port", default=PORT, show_default=True, help="Where it listens.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address it listens on.")
+@click.option("--fd", type=int, hidden=True, help="A listening socket handed over by the supervisor.")
+def command(config: Path | None, data: Path | None, port: int, host: str, fd: int | None) -> None:
+    """Serve the console and the HTTP interface. GET /healthz and /metrics tell how it goes."""
+    import uvicorn
+
+    from hark.console.app import create_app
+    from hark.console.health import health
+    from hark.wiring import state_of
+
+    settings, stop = start("console", config, data, None)
+    listener = socket.socket(fileno=fd) if fd is not None else listen(host, port)
+    with state_of(settings) as state:
+        app = create_app(lambda: health(settings.data, state))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+
+        def watch() -> None:
+            stop.wait()
+            server.should_exit = True
+
+        threading.Thread(target=watch, daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; SettingsError says when the port is in use."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"{host}:{port}: {reason}. Choose another with --port") from error
+    return listener

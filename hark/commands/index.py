@@ -1,0 +1,32 @@
+"""`hark index`: the role that writes to the store."""
+
+from pathlib import Path
+
+import click
+
+from hark.commands.options import common
+from hark.commands.roles import metrics_option, share, share_option, start
+
+
+@click.command()
+@common
+@share_option
+@metrics_option
+def command(config: Path | None, data: Path | None, share_text: str, metrics_port: int | None) -> None:
+    """Write what is tagged to the store; while the store is away it waits, and nothing is lost."""
+    from hark.core.change import ENRICHED
+    from hark.ledger import INDEX_GROUP
+    from hark.roles import index_loop, wait_out
+    from hark.wiring import bus_of, open_store_of
+
+    settings, stop = start("index", config, data, metrics_port)
+    store = wait_out(lambda: open_store_of(settings), stop, "store")
+    if store is None:
+        return
+    with bus_of(settings) as bus:
+        subscription = bus.subscribe(ENRICHED, INDEX_GROUP, share(share_text))
+        try:
+            index_loop(subscription, store, bus, stop)
+        finally:
+            subscription.close()
+            store.close()

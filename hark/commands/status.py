@@ -1,0 +1,117 @@
+"""`hark status`: the books."""
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from hark import settings as settings_module
+from hark.commands.options import common
+from hark.commands.show import harmless, local
+from hark.core.clock import from_ms
+from hark.ledger import SourceBooks, Verification
+from hark.state import SourceState, State
+
+
+@click.command()
+@common
+@click.option("--verify", is_flag=True, help="Compare the ids themselves, one by one, not the counts alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(config: Path | None, data: Path | None, verify: bool, as_json: bool) -> None:
+    """Show where each collected mention is: collected = indexed + rejected + deleted + pending.
+
+    Ends with 1 when the books do not balance.
+    """
+    from hark.wiring import ledger_of
+
+    settings = settings_module.load(config, data)
+    verification = None
+    with ledger_of(settings) as (ledger, state):
+        if verify:
+            books, verification = ledger.verify()
+        else:
+            books = ledger.books()
+        sources = _rows(books, state)
+    balanced = all(source.balanced for source in books)
+    if verification is not None:
+        balanced = balanced and not verification.missing and not verification.unknown
+    if as_json:
+        body: dict[str, object] = {"sources": sources, "balanced": balanced}
+        if verification is not None:
+            body["verification"] = verification
+        click.echo(msgspec.json.encode(body).decode())
+    else:
+        _print(sources, balanced, verification)
+    if not balanced:
+        raise SystemExit(1)
+
+
+def _rows(books: list[SourceBooks], state: State) -> list[dict[str, object]]:
+    states = {source.name: source for source in state.source_states()}
+    by_name = {source.name: source for source in books}
+    gaps: dict[str, list[dict[str, object]]] = {}
+    for name, gap in state.gaps():
+        gaps.setdefault(name, []).append(msgspec.to_builtins(gap))
+    return [
+        _row(
+            by_name.get(name) or SourceBooks(name),
+            states.get(name) or SourceState(name, None, None, None, 0, 0, "", 0, "", ""),
+            gaps.get(name, []),
+        )
+        for name in sorted(by_name.keys() | states.keys())
+    ]
+
+
+def _row(books: SourceBooks, state: SourceState, gaps: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        **msgspec.to_builtins(books),
+        "unmatched": state.unmatched,
+        "reads_this_month": state.reads,
+        "last_answer": from_ms(state.alive_ms).isoformat() if state.alive_ms else None,
+        "newest_mention": from_ms(state.newest_ms).isoformat() if state.newest_ms else None,
+        "note": state.note,
+        "error": state.error,
+        "gaps": gaps,
+    }
+
+
+def _print(sources: list[dict[str, object]], balanced: bool, verification: Verification | None) -> None:
+    console = Console(highlight=False)
+    if not sources:
+        console.print("Nothing has been collected yet. `hark import FILE` or `hark up` begins.")
+        return
+    table = Table(box=None, header_style="bold")
+    numbers = ("collected", "indexed", "rejected", "deleted", "pending", "unmatched")
+    table.add_column("source")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column("newest mention")
+    table.add_column("condition")
+    for row in sources:
+        newest = row["newest_mention"]
+        gaps = row["gaps"]
+        condition = [str(row["error"] or row["note"] or "")]
+        if isinstance(gaps, list) and (still_open := [gap for gap in gaps if not gap.get("closed")]):
+            condition.append(f"{len(still_open)} gaps")
+        table.add_row(
+            str(row["name"]),
+            *(f"{row[name]:,}" for name in numbers),
+            local(_instant(newest)) if newest else "",
+            harmless(", ".join(filter(None, condition)), 300),
+        )
+    console.print(table)
+    if verification is not None:
+        console.print(
+            f"compared {verification.compared:,} ids: {verification.missing:,} missing, "
+            f"{verification.unknown:,} never collected"
+        )
+        for id in verification.examples:
+            console.print(f"  {harmless(id)}")
+    console.print("The books balance." if balanced else "The books do NOT balance.")
+
+
+def _instant(text: object) -> datetime:
+    return datetime.fromisoformat(str(text))

@@ -1,0 +1,75 @@
+"""`hark up`: every role on this machine."""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
+import click
+
+from hark import logs
+from hark import settings as settings_module
+from hark.commands.console import PORT, listen
+from hark.commands.options import common
+from hark.commands.roles import metrics_folder
+from hark.core.errors import SettingsError
+from hark.settings import Settings
+from hark.supervisor import Role, Supervisor, hark, stop_on_signals
+
+
+@click.command()
+@common
+@click.option("--port", default=PORT, show_default=True, help="Where the console listens.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens on.")
+def command(config: Path | None, data: Path | None, port: int, host: str) -> None:
+    """Run the whole center on this machine: sources, workers, store, console.
+
+    Each role is a process of its own: it is started again when it dies, and drained when you press Ctrl-C.
+
+    \b
+    hark up                      with the shipped settings and ./hark-data
+    hark up --config my-center   with yours (`hark init my-center` writes them)
+    """
+    settings = settings_module.load(config, data)
+    logs.configure("supervisor")
+    run_center(settings, host, port)
+
+
+def run_center(settings: Settings, host: str, port: int) -> None:
+    """Supervise all roles of `settings` until a signal; the console listens at `host`:`port`."""
+    data = settings.data
+    lock = lock_folder(data)
+    listener = listen(host, port)
+    metrics_folder(data)
+    stop = stop_on_signals()
+    if sys.stderr.isatty():
+        click.echo(f"Hark is up: http://{host}:{port}/healthz · data in {data} · Ctrl-C ends it", err=True)
+    Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
+    lock.close()
+
+
+def roles_of(settings: Settings, listener: int) -> list[Role]:
+    """Return the processes that make a whole center; `listener` is the console's socket."""
+    places = ["--config", str(settings.config.resolve()), "--data", str(settings.data.resolve())]
+    workers = settings.center.enrich.workers or os.cpu_count() or 1
+    workers = min(workers, settings.center.log.partitions)
+    return [
+        Role("collect", hark("collect", *places)),
+        *(Role(f"enrich-{n}", hark("enrich", *places, "--share", f"{n}/{workers}")) for n in range(workers)),
+        Role("index", hark("index", *places)),
+        Role("console", hark("console", *places, "--fd", str(listener)), fds=(listener,)),
+    ]
+
+
+def lock_folder(data: Path) -> IO[str]:
+    """Lock the data folder against a second center; the lock goes with the process."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / "up.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(f"data folder {data}: another `hark up` runs on it already") from None
+    except OSError as error:
+        raise SettingsError(f"data folder {data}: {error.strerror}") from error
+    return lock

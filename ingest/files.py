@@ -1,0 +1,299 @@
+"""Files of mentions, JSONL or CSV: what `hark import` reads, and a source that follows files as they grow."""
+
+import csv
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from glob import glob
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hark.core.change import Change, Edited, Rejected, Seen
+from hark.core.clock import EARLIEST, LATEST, Clock, now
+from hark.core.errors import RefusedError, SettingsError
+from hark.core.mention import Author, Media, Mention, Metrics, Place
+from hark.core.protocols import Batch, Source
+from hark.settings import Brand, plain
+
+LONGEST_LINE_BYTES = 2 * 1024 * 1024
+_LONGEST_READ_BYTES = 64 * 1024 * 1024  # beyond it a "line" is cut into several, so that memory stays bounded
+_LONGEST_ID_BYTES = 512  # what Elasticsearch takes
+_LARGEST_EDIT = 1 << 45
+_BATCH = 1_000
+
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class Line(Struct, frozen=True):
+    """One line as a user may write it: fields named after Mention's, only `text` is required."""
+
+    text: str
+    id: str | int | None = None
+    source: str | None = None
+    created_at: Time | None = None
+    collected_at: Time | None = None
+    kind: str = "post"
+    edit: Annotated[int, Meta(ge=0, lt=_LARGEST_EDIT)] = 0
+    title: str | None = None
+    url: str | None = None
+    author: Author | str | None = None
+    conversation: str | int | None = None
+    in_reply_to: str | int | None = None
+    repost_of: str | int | None = None
+    lang: str | None = None
+    media: tuple[Media, ...] = ()
+    metrics: Metrics | None = None
+    place: Place | None = None
+
+
+class Piece(Struct, frozen=True):
+    """What one line became, and how far the file is read after it."""
+
+    outcome: Change | Rejected
+    offset: int
+    number: int
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of a source of type "files"."""
+
+    paths: tuple[str, ...]
+    """File names or patterns with * and ?; a name that ends in .csv is CSV, every other is JSONL."""
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def read_file(
+    path: Path,
+    source: str,
+    marker: str,
+    clock: Clock = now,
+    offset: int = 0,
+    number: int = 0,
+    whole: bool = True,
+) -> Iterator[Piece]:
+    """Yield what each line of `path` becomes, from byte `offset` on, where `number` lines have been read.
+
+    `marker` and the line's number name a line that has no id. With `whole` a last line that lacks its line
+    break counts; else it is left for later, when it has grown. Raises OSError as the file system does.
+    """
+    parse = _parse_csv if path.suffix.lower() == ".csv" else _parse_jsonl
+    with path.open("rb") as file:
+        header = file.readline(_LONGEST_READ_BYTES) if parse is _parse_csv else b""
+        file.seek(max(offset, len(header)))
+        lines = _Lines(iter(lambda: file.readline(_LONGEST_READ_BYTES), b""), file.tell(), number, whole)
+        for raw, line in parse(lines, header):
+            lines.number += 1
+            default_id = f"{source}:{marker}-{lines.number}"
+            try:
+                if len(raw) > LONGEST_LINE_BYTES:
+                    raise RefusedError(
+                        f"a line of {len(raw):,} bytes; the longest accepted has {LONGEST_LINE_BYTES:,}"
+                    )
+                outcome: Change | Rejected = change_of(line(), source, default_id, clock())
+            except RefusedError as error:
+                reason = f"{path.name} line {lines.number}: {error}"
+                outcome = Rejected(default_id, source, "ingest", reason, raw, clock())
+            yield Piece(outcome, lines.offset, lines.number)
+
+
+def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Change:
+    """Return the change that one line says; raises RefusedError with the reason."""
+    name = line.source or source
+    if not name or len(name) > 64 or any(c in ": /\\" or not c.isprintable() for c in name):
+        raise RefusedError(f"source: expected a short name without spaces and colons, found {name[:80]!r}")
+    if not line.text.strip():
+        raise RefusedError("text: it is empty")
+    for field in ("created_at", "collected_at"):
+        value = getattr(line, field)
+        if value is not None and not EARLIEST <= value <= LATEST:
+            raise RefusedError(f"{field}: expected a time from 1970 to 9999, found {value.isoformat()}")
+    id = _full_id(line.id, name) or f"{name}:{default_id.partition(':')[2]}"
+    if len(id.encode("utf-8", "replace")) > _LONGEST_ID_BYTES:
+        raise RefusedError(f"id: longer than {_LONGEST_ID_BYTES} bytes: {id[:60]!r}…")
+    author = Author(handle=line.author.removeprefix("@")) if isinstance(line.author, str) else line.author
+    mention = Mention(
+        id=id,
+        source=name,
+        text=line.text,
+        created_at=line.created_at or line.collected_at or moment,
+        collected_at=line.collected_at or moment,
+        kind=line.kind,
+        edit=line.edit,
+        title=line.title,
+        url=line.url,
+        author=author,
+        conversation=_full_id(line.conversation, name),
+        in_reply_to=_full_id(line.in_reply_to, name),
+        repost_of=_full_id(line.repost_of, name),
+        lang=line.lang,
+        media=line.media,
+        metrics=line.metrics,
+        place=line.place,
+    )
+    return Edited(mention) if mention.edit else Seen(mention)
+
+
+def file_hash(path: Path) -> str:
+    """Return 16 hexadecimal digits that name the content of the file; raises OSError."""
+    digest = blake2b(digest_size=8)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class FilesSource:
+    """Follows files as they grow and as new ones appear; cursor: offset and line number of each file."""
+
+    firehose = False
+
+    def __init__(self, name: str, options: Options, clock: Clock = now) -> None:
+        self.name = name
+        self._options = options
+        self._clock = clock
+
+    def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
+        """Yield batches from where `cursor` stands; raises SettingsError when no file can be read."""
+        places: dict[str, tuple[int, int]] = msgspec.json.decode(
+            cursor or "{}", type=dict[str, tuple[int, int]]
+        )
+        while not stop.is_set():
+            idle = True
+            for path in self._files():
+                for batch in self._read_one(path, places, stop):
+                    idle = False
+                    yield batch
+            if idle:
+                yield Batch([], msgspec.json.encode(places).decode())
+                stop.wait(1.0)
+
+    def _files(self) -> list[Path]:
+        found = sorted({name for pattern in self._options.paths for name in glob(pattern)})
+        if not found:
+            raise SettingsError(f"sources.toml: sources.{self.name}: no file is called {self._options.paths}")
+        return [Path(name) for name in found]
+
+    def _read_one(
+        self, path: Path, places: dict[str, tuple[int, int]], stop: threading.Event
+    ) -> Iterator[Batch]:
+        name = str(path)
+        offset, number = places.get(name, (0, 0))
+        # The content of a growing file has no lasting hash: its name stands for it.
+        marker = blake2b(name.encode(), digest_size=8).hexdigest()
+        pieces: list[Piece] = []
+        try:
+            if path.stat().st_size == offset:
+                return
+            for piece in read_file(path, self.name, marker, self._clock, offset, number, whole=False):
+                pieces.append(piece)
+                if len(pieces) == _BATCH:
+                    places[name] = (piece.offset, piece.number)
+                    yield _batch(pieces, places)
+                    pieces = []
+                    if stop.is_set():
+                        return
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}") from error
+        if pieces:
+            places[name] = (pieces[-1].offset, pieces[-1].number)
+            yield _batch(pieces, places)
+
+
+def build(name: str, options: Options, brands: Sequence[Brand]) -> Source:
+    """Return the source that `options` describe."""
+    return FilesSource(name, options)
+
+
+class _Lines:
+    """Physical lines with the place after them; `number` counts logical ones (a quoted field may hold breaks)."""
+
+    def __init__(self, lines: Iterator[bytes], offset: int, number: int, whole: bool) -> None:
+        self._lines = lines
+        self._whole = whole
+        self.offset = offset
+        self.number = number
+        self.raw = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._lines:
+            if not self._whole and not line.endswith(b"\n") and len(line) < _LONGEST_READ_BYTES:
+                return
+            self.offset += len(line)
+            self.raw += line
+            yield line
+
+
+def _parse_jsonl(lines: _Lines, _header: bytes) -> "Iterator[tuple[bytes, _Parse]]":
+    for line in lines:
+        lines.raw = b""
+        if line.strip():
+            yield line, lambda line=line: from_json(line)  # type: ignore[misc]
+        else:
+            lines.number += 1
+
+
+def _parse_csv(lines: _Lines, header: bytes) -> "Iterator[tuple[bytes, _Parse]]":
+    names = next(csv.reader([header.decode("utf-8-sig", "replace")]), [])
+    csv.field_size_limit(_LONGEST_READ_BYTES)
+    # Bytes that are no UTF-8 travel as surrogates through the reader, and are refused with their row.
+    for row in csv.reader(line.decode("utf-8", "surrogateescape") for line in lines):
+        raw, lines.raw = lines.raw, b""
+        if row:
+            yield raw, lambda row=row: _from_row(names, row)  # type: ignore[misc]
+
+
+_Parse = Callable[[], Line]
+
+
+def from_json(line: bytes) -> Line:
+    """Return one line of JSON read; raises RefusedError with the reason."""
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as error:
+        raise RefusedError(plain(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(f"no JSON object: {error}") from error
+
+
+def _from_row(names: Sequence[str], row: Sequence[str]) -> Line:
+    if len(row) > len(names):
+        raise RefusedError(f"{len(row)} cells, and the header has {len(names)}")
+    table: dict[str, Any] = {}
+    for name, cell in zip(names, row, strict=False):
+        if not cell:
+            continue
+        try:
+            cell.encode()
+        except UnicodeEncodeError:
+            raise RefusedError(f"{name}: no valid UTF-8") from None
+        outer, _, inner = name.strip().partition(".")
+        if inner:
+            table.setdefault(outer, {})[inner] = cell
+        else:
+            table[outer] = cell
+    try:
+        return msgspec.convert(table, Line, strict=False)
+    except msgspec.ValidationError as error:
+        raise RefusedError(plain(error)) from error
+
+
+def _batch(pieces: Iterable[Piece], places: Mapping[str, tuple[int, int]]) -> Batch:
+    outcomes = [piece.outcome for piece in pieces]
+    return Batch(
+        [outcome for outcome in outcomes if not isinstance(outcome, Rejected)],
+        msgspec.json.encode(places).decode(),
+        [outcome for outcome in outcomes if isinstance(outcome, Rejected)],
+    )
+
+
+def _full_id(id: str | int | None, source: str) -> str | None:
+    if id is None or id == "":
+        return None
+    id = str(id)
+    return id if id.startswith(f"{source}:") else f"{source}:{id}"

@@ -3,21 +3,19 @@ r"""The query language's reader for SQLite: a tree becomes an FTS5 expression an
 What SQLite cannot say exactly (order, distance between phrases, patterns with too many terms) is narrowed to
 candidates, and the plan says that the match in memory must decide.
 
-The index that is asked holds for each mention one text of tokens: those of the title, GAP, those of the text,
-then EVERY, then each filter word with a leading "=", so that no pattern over words finds a filter.
+The index that is asked has two columns of tokens: `title` (no phrase crosses columns), and `tokens`: those of
+the text, then EVERY, then each filter word with a leading "=", so that no pattern over words finds a filter.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from hark.core.mention import Mention
 from hark.core.tokens import tokens
 from hark.core.tree import All, And, Field, Near, Node, Not, Or, Phrase, Query, Term, Wildcard
-from hark.query.fields import is_word, normal_of, number, word
+from hark.query.fields import is_word, number, word
 
-GAP = "|"
-"""Stands between title and text; no token of a text is equal to it."""
 EVERY = "="
 """A token of every mention: what NOT is taken from."""
 MOST_TERMS = 500
@@ -40,19 +38,19 @@ class Plan(Struct, frozen=True):
     """Conditions on the mention's row `m`; `search` is the FTS5 table."""
     parameters: tuple[str | int, ...] = ()
     """Their parameters, in order."""
-    since: int | None = None
+    since: int = 0
     """Milliseconds, inclusive: what the query itself says about time."""
-    until: int | None = None
+    until: int = _FURTHEST
     """Milliseconds, exclusive."""
     exact: bool = True
 
 
-def indexed(mention: Mention, words: Iterable[str]) -> str:
-    """Return the text of tokens that the index holds for a mention; `words` are its filter words."""
-    found = [*tokens(mention.title), GAP] if mention.title else []
-    found += tokens(mention.text)
+def indexed(mention: Mention, words: Iterable[str]) -> tuple[str, str]:
+    """Return what the index holds for a mention in its columns `tokens` and `title`; `words` are filter words."""
+    found = tokens(mention.text)
     found.append(EVERY)
-    return " ".join(found) + " =" + " =".join(words)
+    found += ["=" + word for word in words]
+    return " ".join(found), " ".join(tokens(mention.title)) if mention.title else ""
 
 
 def plan(query: Query, expand: Expand) -> Plan:
@@ -65,21 +63,21 @@ def plan(query: Query, expand: Expand) -> Plan:
 class _Reader:
     def __init__(self, expand: Expand) -> None:
         self._expand = expand
-        self._known: dict[str, Sequence[str] | None] = {}
+        self._patterns: dict[str, Sequence[str] | None] = {}
+        self._said: dict[int, str | None] = {}
 
     def plan(self, root: Node) -> Plan:
         said: list[Node] = []
         narrowed: list[str] = []
         where: list[str] = []
         parameters: list[str | int] = []
-        since, until, exact = None, None, True
+        since, until, exact = 0, _FURTHEST, True
         for node in root.children if isinstance(root, And) else (root,):
             if isinstance(node, All):
                 continue
             if isinstance(node, Field) and node.name == "created":
                 begin, end = _range(node)
-                since = max(begin, since) if since is not None and begin is not None else begin or since
-                until = min(end, until) if until is not None and end is not None else end or until
+                since, until = max(since, begin), min(until, end)
                 continue
             if self.say(node) is not None:
                 said.append(node)
@@ -98,6 +96,11 @@ class _Reader:
 
     def say(self, node: Node) -> str | None:
         """Return the FTS5 expression that is exactly `node`, or None where there is none."""
+        if id(node) not in self._said:  # asked for on every way down: once is enough
+            self._said[id(node)] = self._say(node)
+        return self._said[id(node)]
+
+    def _say(self, node: Node) -> str | None:
         match node:
             case All():
                 return _quoted(EVERY)
@@ -107,13 +110,12 @@ class _Reader:
                 return self._pattern(pattern)
             case Phrase(parts):
                 return _phrase(parts)
-            case Near(Term(left), Term(right), distance, False) if left != right:
-                return f"NEAR({_quoted(left)} {_quoted(right)}, {distance})"
+            case Near():
+                return _near(node)
             case Field(name, _, value) if is_word(node):
-                return _quoted("=" + word(name, normal_of(name, value)))
+                return _quoted("=" + word(name, value))
             case Or(children):
-                parts = [self.say(child) for child in children]
-                return None if None in parts else _joined(" OR ", [part for part in parts if part])
+                return _either([self.say(child) for child in children])
             case And(children):
                 inner = [child.child if isinstance(child, Not) else child for child in children]
                 return None if any(self.say(child) is None for child in inner) else self._all(children)
@@ -138,8 +140,8 @@ class _Reader:
                 sayable = [part for part in parts if part is not None]
                 if len(sayable) < len(parts):
                     return None
-                operator = " AND " if isinstance(node, And) else " OR "
-                return _joined(operator, [sql for sql, _ in sayable]), [p for _, ps in sayable for p in ps]
+                glue = " AND " if isinstance(node, And) else " OR "
+                return _joined(glue, [sql for sql, _ in sayable]), [p for _, ps in sayable for p in ps]
         return None
 
     def wider(self, node: Node) -> str | None:
@@ -149,24 +151,24 @@ class _Reader:
             return said
         match node:
             case Wildcard(pattern):
-                literal = pattern[: min(pattern.find(c) % (len(pattern) + 1) for c in "*?")]
+                literal = pattern.replace("?", "*").partition("*")[0]
                 return f"{_quoted(literal)} *" if literal else None
             case Near(left, right):
-                return self._any_of_all((left, right))
+                return self._narrowed((left, right))
             case Phrase(children) | And(children):
-                return self._any_of_all(children)
+                return self._narrowed(children)
             case Or(children):
-                parts = [self.wider(child) for child in children]
-                return None if None in parts else _joined(" OR ", [part for part in parts if part])
+                return _either([self.wider(child) for child in children])
         return None
 
-    def _any_of_all(self, children: Iterable[Node]) -> str | None:
+    def _narrowed(self, children: Iterable[Node]) -> str | None:
         parts = [part for part in map(self.wider, children) if part is not None]
         return _joined(" AND ", parts) if parts else None
 
     def _all(self, nodes: Iterable[Node], more: Iterable[str] = ()) -> str | None:
         """Return the expression of sayable nodes and of `more` together, the NOTs taken from the others."""
-        wanted, unwanted = list(more), []
+        wanted = list(more)
+        unwanted: list[str] = []
         for node in nodes:
             said = self.say(node.child if isinstance(node, Not) else node)
             if said is not None:
@@ -176,12 +178,12 @@ class _Reader:
         return f"({_joined(' AND ', wanted or [_quoted(EVERY)])} NOT {_joined(' OR ', unwanted)})"
 
     def _pattern(self, pattern: str) -> str | None:
-        literal = pattern.removesuffix("*")
-        if literal and literal != pattern and not set(literal) & set("*?"):
+        literal = _beginning(pattern)
+        if literal:
             return f"{_quoted(literal)} *"
-        if pattern not in self._known:
-            self._known[pattern] = self._expand(pattern)
-        terms = self._known[pattern]
+        if pattern not in self._patterns:
+            self._patterns[pattern] = self._expand(pattern)
+        terms = self._patterns[pattern]
         if terms is None:
             return None
         return _joined(" OR ", [_quoted(term) for term in terms]) if terms else _NOTHING
@@ -193,27 +195,65 @@ def _phrase(parts: tuple[Term | Wildcard, ...]) -> str | None:
     last = parts[-1]
     if len(words) == len(parts):
         return _quoted(" ".join(words))
-    if len(words) == len(parts) - 1 and isinstance(last, Wildcard) and last.pattern.endswith("*"):
-        literal = last.pattern[:-1]
-        if literal and not set(literal) & set("*?"):
-            return f"{_quoted(' '.join([*words, literal]))} *"
+    literal = _beginning(last.pattern) if isinstance(last, Wildcard) else None
+    if len(words) == len(parts) - 1 and literal:
+        return f"{_quoted(' '.join([*words, literal]))} *"
     return None
 
 
-def _range(field: Field) -> tuple[int | None, int | None]:
+def _near(node: Near) -> str | None:
+    """FTS5's NEAR lets both sides be the same place: it is exact where they have no token in common."""
+    if node.ordered:
+        return None
+    pairs = [(left, right) for left in _sides(node.left) for right in _sides(node.right)]
+    if len(pairs) > MOST_TERMS:
+        return None
+    said = []
+    for left, right in pairs:
+        one, other = _phrase(left), _phrase(right)
+        if one is None or other is None or any(_share(a, b) for a in left for b in right):
+            return None
+        said.append(f"NEAR({one} {other}, {node.distance})")
+    return _joined(" OR ", said)
+
+
+def _sides(node: Node) -> Iterator[tuple[Term | Wildcard, ...]]:
+    """Yield the alternatives of one side of NEAR, each as a phrase."""
+    match node:
+        case Term() | Wildcard():
+            yield (node,)
+        case Phrase(parts):
+            yield parts
+        case Or(children):
+            for child in children:
+                yield from _sides(child)
+
+
+def _share(one: Term | Wildcard, other: Term | Wildcard) -> bool:
+    """Say whether a token may fit both, for words and beginnings of words."""
+    a, b = (part.token if isinstance(part, Term) else part.pattern[:-1] for part in (one, other))
+    return (a.startswith(b) if isinstance(other, Wildcard) else a == b) or (
+        isinstance(one, Wildcard) and b.startswith(a)
+    )
+
+
+def _beginning(pattern: str) -> str | None:
+    """Return the literal of a pattern `literal*`, None for other patterns."""
+    literal = pattern.removesuffix("*")
+    return literal if literal and literal != pattern and not set(literal) & set("*?") else None
+
+
+def _range(field: Field) -> tuple[int, int]:
     """Return since (inclusive) and until (exclusive) of a comparison of `created`."""
     at = number(field)
-    match field.operator:
-        case "<":
-            return None, at
-        case "<=":
-            return None, at + 1
-        case ">":
-            return at + 1, None
-        case ">=":
-            return at, None
-        case _:
-            return at, at + 1
+    since = {">": at + 1, ">=": at, "=": at}.get(field.operator, 0)
+    until = {"<": at, "<=": at + 1, "=": at + 1}.get(field.operator, _FURTHEST)
+    return since, until
+
+
+def _either(parts: Sequence[str | None]) -> str | None:
+    known = [part for part in parts if part is not None]
+    return _joined(" OR ", known) if len(known) == len(parts) else None
 
 
 def _joined(operator: str, parts: Sequence[str]) -> str:

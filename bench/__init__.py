@@ -1,0 +1,1 @@
+"""Programs that measure; run as modules from the repository."""

@@ -1,0 +1,331 @@
+"""The embedded store: one SQLite file, written by one process and read by many at the same time.
+
+Rows, full-text index and rollups change in one transaction a batch; every read is of one instant. A write has
+returned when it is on the disk. What SQLite cannot say of a query, the match in memory decides row by row.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+from typing import cast
+
+import apsw
+from msgspec import Struct
+
+from hark.core.change import Item
+from hark.core.clock import to_ms
+from hark.core.errors import SettingsError
+from hark.core.protocols import Books, Bucket, Hit, Refusal
+from hark.core.tree import Query
+from hark.query import sqlite
+from hark.query.fields import Taxonomy, value_of
+from hark.query.match import Document, Matcher
+from sinks import embedded_write, rollups
+from sinks.embedded_schema import (
+    END_MS,
+    GROUPS,
+    QUARTER_MS,
+    ROLLED,
+    SLOT_BITS,
+    connect,
+    transaction,
+    translated,
+)
+from sinks.embedded_write import decode_hit
+
+_MOST_IDLE = 4
+_IDS_AT_ONCE = 10_000
+
+
+def open_store(address: str, data_dir: Path, taxonomy: Taxonomy) -> "EmbeddedStore":
+    """Open the store of `data_dir`; the address is "embedded" alone."""
+    if address != "embedded":
+        raise SettingsError(f'store: {address!r} is not an address; expected "embedded" alone')
+    return EmbeddedStore(data_dir / "store.db", taxonomy)
+
+
+class _Selection(Struct, frozen=True):
+    """FROM and WHERE for what a query finds in a range of time: rows are `m`, documents `d` where asked for."""
+
+    sql: str
+    parameters: tuple[str | int, ...]
+
+
+class EmbeddedStore:
+    """A Store (see hark.core.protocols) in the file `path`; may be used by several threads."""
+
+    def __init__(self, path: Path, taxonomy: Taxonomy) -> None:
+        self._path = path
+        self._taxonomy = taxonomy
+        self._writing = threading.Lock()
+        self._writer: apsw.Connection | None = connect(path)
+        self._idle: list[apsw.Connection] = []
+        self._closed = False
+
+    def write(self, items: Sequence[Item]) -> list[Refusal]:
+        """Write all items in one transaction; see Store.write."""
+        with self._writing, translated(self._path):
+            if self._writer is None:
+                raise ValueError("the store is closed")
+            refusals, erased = embedded_write.write(self._writer, items, self._taxonomy)
+            if erased:
+                self._forget(self._writer)
+        return refusals
+
+    def search(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 50,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """Yield matching mentions, newest first; the whole iteration sees one instant."""
+        return islice(self._newest(query, _range(since, until), after), limit)
+
+    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
+        """Return how many mentions match, exactly."""
+        with self._reading() as db:
+            total = 0
+            for part, cell in _parts(rollups.single(query), _range(since, until)):
+                if cell is not None:
+                    total += rollups.total(db, cell, *part)
+                else:
+                    found = self._selection(db, query, part)
+                    ((count,),) = db.execute(f"SELECT count(*) {found.sql}", found.parameters)
+                    total += count
+            return total
+
+    def histogram(
+        self,
+        query: Query,
+        interval_seconds: int,
+        since: datetime,
+        until: datetime,
+        by: str | None = None,
+    ) -> list[Bucket]:
+        """Return counts per interval; see Store.histogram."""
+        _known(by, (None, *ROLLED))
+        interval = interval_seconds * 1000
+        if interval <= 0 or interval % QUARTER_MS:
+            raise SettingsError(f"interval of {interval_seconds} seconds: expected a multiple of 900")
+        single = rollups.single(query)
+        # Cells count one field at a time: grouping by another needs the rows.
+        cell = single if by is None else (by, "") if single == rollups.EVERYTHING else None
+        sums: dict[tuple[int, str | None], list[int]] = {}
+        with self._reading() as db:
+            for part, found in _parts(cell, _range(since, until)):
+                if found is not None:
+                    rows = rollups.series(db, found, interval, *part)
+                else:
+                    rows = self._series(db, query, interval, part, by)
+                for start, values, *counts in rows:
+                    for group in [None] if by is None else values.split():
+                        before = sums.setdefault((start, group), [0, 0, 0])
+                        sums[start, group] = [a + b for a, b in zip(before, counts, strict=True)]
+        buckets = [Bucket(start, _plain(group), *counts) for (start, group), counts in sums.items()]
+        return sorted(buckets, key=lambda bucket: (bucket.start, bucket.group or ""))
+
+    def top(
+        self,
+        query: Query,
+        field: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+    ) -> list[tuple[str, int]]:
+        """Return the most frequent values of `field`, ties by value; see Store.top."""
+        _known(field, GROUPS)
+        everything = rollups.single(query) == rollups.EVERYTHING and field in ROLLED
+        counts: Counter[str] = Counter()
+        with self._reading() as db:
+            for part, cell in _parts((field, "") if everything else None, _range(since, until)):
+                if cell is not None:
+                    rows: Iterable[tuple[str, int]] = rollups.values(db, field, *part)
+                else:
+                    found = self._selection(db, query, part, rows=True)
+                    rows = db.execute(f"SELECT m.{field}, count(*) {found.sql} GROUP BY 1", found.parameters)
+                for values, count in rows:
+                    for value in values.split():
+                        counts[value] += count
+        ranked = sorted(
+            ((_plain(v) or "", n) for v, n in counts.items()), key=lambda item: (-item[1], item[0])
+        )
+        return ranked[:limit]
+
+    def get(self, id: str) -> Hit | None:
+        """Return one mention, or None when it is unknown or deleted."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT d.data FROM mentions m JOIN documents d ON d.n = m.n WHERE m.id = ?", (id,)
+            )
+            return next((decode_hit(data) for (data,) in rows), None)
+
+    def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
+        """Return the books and what is known of `ids`, both of the instant before the first id is drawn."""
+        known: dict[str, str] = {}
+        with self._reading() as db:
+            books = {source: Books(*counts) for source, *counts in db.execute("SELECT * FROM books")}
+            drawn = (id for id in ids if "\0" not in id)  # never accepted, and the end of a string in C
+            while some := tuple(islice(drawn, _IDS_AT_ONCE)):
+                for table, word in (("mentions", "indexed"), ("deleted", "deleted")):
+                    sql = f"SELECT t.id FROM carray(?) c CROSS JOIN {table} t ON t.id = c.value"
+                    known.update((id, word) for (id,) in db.execute(sql, (apsw.carray(some),)))
+        return books, known
+
+    def ids(self) -> Iterator[tuple[str, bool]]:
+        """Yield every id held, with True where it is a deletion's tombstone; all of one instant."""
+        with self._reading() as db:
+            for table, gone in (("mentions", False), ("deleted", True)):
+                for (id,) in db.execute(f"SELECT id FROM {table}"):
+                    yield id, gone
+
+    def close(self) -> None:
+        """Close the file; what was erased is gone from its write-ahead log too."""
+        with self._writing, translated(self._path):
+            self._closed = True
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            while self._idle:
+                self._idle.pop().close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """Lend a connection on which all reads are of one instant."""
+        with translated(self._path):
+            if self._closed:
+                raise ValueError("the store is closed")
+            try:
+                db = self._idle.pop()
+            except IndexError:
+                db = connect(self._path)
+            with transaction(db, "DEFERRED"):
+                yield db
+            if self._closed or len(self._idle) >= _MOST_IDLE:
+                db.close()
+            else:
+                self._idle.append(db)
+
+    def _selection(
+        self, db: apsw.Connection, query: Query, part: tuple[int, int], rows: bool = False
+    ) -> _Selection:
+        """Say in SQL what `query` finds within `part`; with the mentions' rows `m` where `rows` asks for them.
+
+        Where the plan is not exact, the connection's function `decided` is the match in memory.
+        """
+        plan = sqlite.plan(query, partial(_expand, db))
+        since, until = max(plan.since, part[0]), min(plan.until, part[1])
+        where, parameters = list(plan.where), list(plan.parameters)
+        first, last = since // 1000 << SLOT_BITS, ((until - 1) // 1000 + 1 << SLOT_BITS) - 1
+        if since % 1000 or until % 1000:
+            where.append("m.created >= ? AND m.created < ?")
+            parameters += [since, until]
+        if not plan.exact:
+            where.append("decided((SELECT data FROM documents d WHERE d.n = m.n))")
+            db.create_scalar_function("decided", partial(_decided, Matcher(query), self._taxonomy), 1)
+        if plan.match is None:
+            where.insert(0, "m.n BETWEEN ? AND ?")
+            return _Selection(f"FROM mentions m WHERE {' AND '.join(where)}", (first, last, *parameters))
+        joined = " CROSS JOIN mentions m ON m.n = search.rowid" if rows or where else ""
+        where.insert(0, "search MATCH ? AND search.rowid BETWEEN ? AND ?")
+        sql = f"FROM search{joined} WHERE {' AND '.join(where)}"
+        return _Selection(sql, (plan.match, first, last, *parameters))
+
+    def _newest(self, query: Query, part: tuple[int, int], after: str | None) -> Iterator[Hit]:
+        last: tuple[int, str] | None = None
+        if after is not None:
+            created, id = _cursor(after)
+            last, part = (-created, id), (part[0], min(part[1], created + 1))
+        with self._reading() as db:
+            found = self._selection(db, query, part, rows=True)
+            table = "search.rowid" if "FROM search" in found.sql else "m.n"
+            rows = db.execute(
+                f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {table} DESC", found.parameters
+            )
+            # Rows of one second are numbered as they came: these few are put in order here.
+            for _, group in groupby(rows, key=lambda row: row[0] >> SLOT_BITS):
+                for place, n in sorted(((-created, id), n) for n, created, id in group):
+                    if last is None or place > last:
+                        ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
+                        yield decode_hit(data)
+
+    def _series(
+        self, db: apsw.Connection, query: Query, interval: int, part: tuple[int, int], by: str | None
+    ) -> Iterator[tuple[int, str, int, int, int]]:
+        found = self._selection(db, query, part, rows=True)
+        return db.execute(
+            f"SELECT (m.n >> {SLOT_BITS}) * 1000 / {interval} * {interval}, {f'm.{by}' if by else 'NULL'},"
+            f" count(*), sum(m.tone > 0), sum(m.tone < 0) {found.sql} GROUP BY 1, 2",
+            found.parameters,
+        )
+
+    def _forget(self, db: apsw.Connection) -> None:
+        """Bring the deletion from the write-ahead log into the file, and empty the log of what stood there.
+
+        A reader of an older instant may hinder it: the next deletion, or closing the store, does it then.
+        """
+        db.set_busy_timeout(0)
+        try:
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            pass
+        finally:
+            db.set_busy_timeout(20_000)
+
+
+def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """Return the range in milliseconds, within what the file can hold."""
+    begin = 0 if since is None else max(0, to_ms(since))
+    return begin, END_MS if until is None else max(begin, min(END_MS, to_ms(until)))
+
+
+def _parts(
+    cell: tuple[str, str] | None, part: tuple[int, int]
+) -> Iterator[tuple[tuple[int, int], tuple[str, str] | None]]:
+    """Divide a range into what rollup cells answer (with the cell) and what the rows must (with None)."""
+    since, until = part
+    whole = rollups.aligned(since, until) if cell is not None else None
+    if whole is None:
+        whole = (since, since)
+    pieces = (((since, whole[0]), None), (whole, cell), ((whole[1], until), None))
+    return ((piece, source) for piece, source in pieces if piece[0] < piece[1])
+
+
+def _decided(matcher: Matcher, taxonomy: Taxonomy, data: "apsw.SQLiteValue") -> bool:
+    hit = decode_hit(cast(bytes, data))
+    return matcher.matches(Document(hit.mention, hit.enrichment, taxonomy))
+
+
+def _expand(db: apsw.Connection, pattern: str) -> list[str] | None:
+    """Return the indexed tokens that fit a pattern, None for more than sqlite.MOST_TERMS."""
+    literal = pattern.replace("?", "*").partition("*")[0]
+    rows = db.execute(
+        "SELECT term FROM terms WHERE term >= ? AND term < ? AND term GLOB ? AND term NOT LIKE '=%' LIMIT ?",
+        (literal, literal + "\U0010ffff", pattern.replace("[", "[[]"), sqlite.MOST_TERMS + 1),
+    )
+    terms = [term for (term,) in rows]
+    return terms if len(terms) <= sqlite.MOST_TERMS else None
+
+
+def _cursor(after: str) -> tuple[int, str]:
+    created, comma, id = after.partition(",")
+    if not comma or not created.removeprefix("-").isascii() or not created.removeprefix("-").isdigit():
+        raise SettingsError(f"{after!r} is not a cursor of a page; expected MILLISECONDS,ID")
+    return int(created), id
+
+
+def _known(field: str | None, fields: tuple[str | None, ...]) -> None:
+    if field not in fields:
+        raise SettingsError(
+            f"{field!r} is not counted by value; expected one of: {', '.join(filter(None, fields))}"
+        )
+
+
+def _plain(value: str | None) -> str | None:
+    return value if value is None or "%" not in value else value_of("=" + value)

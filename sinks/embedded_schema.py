@@ -1,0 +1,151 @@
+r"""The embedded store's file: its tables, its connections, its errors.
+
+mentions    what is counted and compared, one narrow row a mention; groups as filter words' values, spaced
+documents   what is shown (the mention and its enrichment, msgpack) and the indexed tokens, as indexed
+search      FTS5 over the tokens of documents; split at white space alone, nothing folded: Hark's tokens are final
+rollups     counts a quarter of an hour, by each group
+books       counts a source
+labels      what persons said, kept for mentions that are not here yet too
+deleted     tombstones: ids and nothing else
+
+The row number is the second of creation and a number within it, so that the index yields the newest first,
+a range of time is a range of rows, and a histogram needs no look at the rows.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from hark.core.clock import LATEST, to_ms
+from hark.core.errors import FatalError, HarkError, SettingsError, TransientError
+
+SLOT_BITS = 24
+"""Mentions of one second that the file can hold, as a power of two."""
+SLOTS = 1 << SLOT_BITS
+END_MS = to_ms(LATEST)
+"""Times of mentions are below this."""
+QUARTER_MS = 900_000
+GROUPS = ("brand", "topic", "sentiment", "source", "lang", "author", "site", "hashtag", "country")
+"""Fields that are listed and counted by value: columns of `mentions`."""
+ROLLED = GROUPS[:5]
+"""Those of them that are counted in `rollups`."""
+
+_BUSY_MS = 20_000
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".replace("'", "''").replace('"', '""')
+
+_MIGRATIONS = (
+    f"""
+    CREATE TABLE mentions (
+        n INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        version INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        followers INTEGER,
+        priority INTEGER,
+        tone INTEGER NOT NULL,
+        {", ".join(f"{name} TEXT NOT NULL" for name in GROUPS)}
+    );
+    CREATE TABLE documents (
+        n INTEGER PRIMARY KEY, tokens TEXT NOT NULL, title TEXT NOT NULL, data BLOB NOT NULL
+    );
+    CREATE VIRTUAL TABLE search USING fts5(
+        tokens, title, content='documents', content_rowid='n', columnsize=0,
+        tokenize="ascii tokenchars '{_PUNCTUATION}'"
+    );
+    INSERT INTO search(search, rank) VALUES ('secure-delete', 1);
+    CREATE VIRTUAL TABLE terms USING fts5vocab(search, row);
+    CREATE TABLE rollups (
+        field TEXT NOT NULL, value TEXT NOT NULL, start INTEGER NOT NULL,
+        count INTEGER NOT NULL, positive INTEGER NOT NULL, negative INTEGER NOT NULL,
+        PRIMARY KEY (field, value, start)
+    ) WITHOUT ROWID;
+    CREATE TABLE books (
+        source TEXT PRIMARY KEY, indexed INTEGER NOT NULL, deleted INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE labels (
+        id TEXT NOT NULL, tag TEXT NOT NULL, label BLOB NOT NULL, PRIMARY KEY (id, tag)
+    ) WITHOUT ROWID;
+    CREATE TABLE deleted (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+"""Each brings the file from the version before it (its place here) to the next."""
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open the file, made and brought up to date where needed.
+
+    Raises SettingsError for a file that is not a store or is of a newer Hark, TransientError while it is busy.
+    """
+    with translated(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            db = apsw.Connection(str(path))
+            _prepare(db, path)
+        except OSError as error:
+            raise SettingsError(f"{path.parent}: cannot make the data folder: {error.strerror}") from error
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as error:
+            raise SettingsError(f"{path}: cannot open the store for writing: {error}") from error
+        except apsw.NotADBError:
+            raise SettingsError(
+                f"{path}: not a store of Hark; move it away, or name another --data"
+            ) from None
+    return db
+
+
+@contextmanager
+def transaction(db: apsw.Connection, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
+    """Do all of the block or nothing of it; what is read in it is of one instant."""
+    db.execute(f"BEGIN {kind}")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Let SQLite's errors leave as Hark's."""
+    try:
+        yield
+    except HarkError:
+        raise
+    except (apsw.FullError, MemoryError) as error:
+        raise TransientError(f"{path}: the disk is full, nothing of this was written: {error}", 10) from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise TransientError(f"{path}: another process holds the store: {error}", 1) from error
+    except (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError) as error:
+        raise FatalError(f"{path}: the store cannot be read or written: {error}") from error
+
+
+def _prepare(db: apsw.Connection, path: Path) -> None:
+    db.set_busy_timeout(_BUSY_MS)
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+        "journal_size_limit=67108864",
+    ):
+        db.pragma(*pragma.split("="))
+    if _version(db, path) == len(_MIGRATIONS):
+        return
+    with transaction(db, "IMMEDIATE"):  # another process may have done it meanwhile
+        for script in _MIGRATIONS[_version(db, path) :]:
+            db.execute(script)
+        db.pragma("user_version", len(_MIGRATIONS))
+
+
+def _version(db: apsw.Connection, path: Path) -> int:
+    version = int(db.pragma("user_version"))
+    if version > len(_MIGRATIONS):
+        raise SettingsError(
+            f"{path}: written by a newer Hark (schema {version}, this one knows {len(_MIGRATIONS)}): update Hark"
+        )
+    return version

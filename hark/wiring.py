@@ -3,18 +3,19 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from enrich.chain import Chain, build_chain
 from hark.bus import open_bus
 from hark.core.mention import Mention
 from hark.core.protocols import Bus, Source, Store
 from hark.ledger import Ledger
-from hark.query.fields import Taxonomy
-from hark.query.match import Document, MatcherSet
-from hark.settings import Settings, SourceEntry
+from hark.query.fields import Taxonomy, ancestors
+from hark.settings import Settings, SourceEntry, read_toml
 from hark.state import State, open_state
-from ingest import open_source
 from sinks import open_store
+
+if TYPE_CHECKING:  # loads language models; most commands do without
+    from enrich.chain import Chain
 
 
 @contextlib.contextmanager
@@ -51,23 +52,30 @@ def ledger_of(settings: Settings) -> Iterator[tuple[Ledger, State]]:
 
 
 def taxonomy_of(settings: Settings) -> Taxonomy:
-    """Return the ancestors of each topic."""
-    from enrich.topics import taxonomy
+    """Return the ancestors of each topic of topics.toml; raises SettingsError."""
+    from enrich.phrasebook import Taxonomy as TopicsFile
 
-    return taxonomy(settings.config)
+    topics = read_toml(settings.config / "topics.toml", TopicsFile).topic
+    return ancestors({topic.id: [topic.parent] if topic.parent else [] for topic in topics})
 
 
-def chain_of(settings: Settings, models: Path | None = None) -> Chain:
+def chain_of(settings: Settings, models: Path | None = None) -> "Chain":
     """Return the chain of enrichers; takes a second, as it loads the language models."""
+    from enrich.chain import build_chain
+
     return build_chain(settings.config, settings.brands, models)
 
 
 def source_of(entry: SourceEntry, settings: Settings) -> Source:
     """Return the source that sources.toml describes; raises SettingsError, for missing credentials too."""
+    from ingest import open_source
+
     return open_source(entry, settings.brands)
 
 
 def brand_matcher(settings: Settings) -> Callable[[Mention], bool]:
     """Return whether a mention matches any brand."""
+    from hark.query.match import Document, MatcherSet
+
     matchers = MatcherSet([brand.query for brand in settings.brands])
     return lambda mention: bool(matchers.matches(Document(mention, None)))

@@ -33,7 +33,7 @@ def command(config: Path | None, data: Path | None, query: str, as_json: bool) -
     from hark.wiring import bus_of, taxonomy_of
 
     settings = settings_module.load(config, data)
-    matcher = compile_query(parse(query), taxonomy_of(settings))
+    matcher, taxonomy = compile_query(parse(query)), taxonomy_of(settings)
     stop = stop_on_signals()
     show = _json if as_json else _lines()
     with bus_of(settings) as bus:
@@ -43,8 +43,10 @@ def command(config: Path | None, data: Path | None, query: str, as_json: bool) -
         while not stop.is_set():
             for record in wait_out(lambda: subscription.poll(1_000, 0.5), stop, "log") or []:
                 item = decode_item(record.value)
-                if isinstance(item, Tagged) and matcher.matches(Document(item.mention, item.enrichment)):
-                    show(item)
+                if isinstance(item, Tagged):
+                    document = Document(item.mention, item.enrichment, taxonomy)
+                    if matcher.matches(document):
+                        show(item)
             sys.stdout.flush()
         subscription.close()
 

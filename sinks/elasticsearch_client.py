@@ -1,0 +1,271 @@
+"""Talking to Elasticsearch: the address, requests, errors in Hark's words, bulk requests with retries.
+
+Elasticsearch's own client carries the requests (connections, TLS, login, the check of the product); bodies are
+encoded and answers decoded here, by msgspec.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import elastic_transport
+import msgspec
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+from msgspec import Struct
+
+from hark.core.errors import FatalError, SettingsError, TransientError
+
+T = TypeVar("T")
+
+BODY_BYTES = 8 << 20
+"""Where a bulk body is cut; Elasticsearch takes 100 MB, a proxy before it often ten."""
+TIMEOUT_SECONDS = 60.0
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
+"""Seconds before each new try of what the server was too busy for; after the last it is for the caller to wait."""
+_BUSY = frozenset((429, 502, 503, 504))
+_JSON = {"accept": "application/json", "content-type": "application/json"}
+_LINES = {"accept": "application/json", "content-type": "application/x-ndjson"}
+
+
+class Address(Struct, frozen=True):
+    """`elasticsearch+http[s]://[user:password@]host[:port][/prefix][?ca_certs=FILE]`, taken apart."""
+
+    url: str
+    login: tuple[str, str] | None
+    prefix: str
+    ca_certs: str | None
+
+
+def parse_address(address: str) -> Address:
+    """Take an address apart; SettingsError says what was expected, without the password."""
+    expected = "expected elasticsearch+http://host:9200 or elasticsearch+https://user:password@host:9200"
+    parts = urlsplit(address.removeprefix("elasticsearch+"))
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise SettingsError(f"store: the port is no number from 0 to 65535; {expected}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise SettingsError(f"store: no host in the address; {expected}")
+    prefix = parts.path.strip("/") or "hark"
+    if not prefix.isascii() or not prefix.replace("_", "").isalnum() or prefix != prefix.lower():
+        raise SettingsError(
+            "store: the path of the address begins the names of the indices: a-z, 0-9 and _ only"
+        )
+    options = parse_qs(parts.query, keep_blank_values=True)
+    ca_certs = options.pop("ca_certs", [None])[0]
+    if options:
+        raise SettingsError(f"store: unknown option {min(options)!r} in the address; there is only ca_certs")
+    if ca_certs is not None and not Path(ca_certs).is_file():
+        raise SettingsError(f"store: ca_certs: no file {ca_certs}")
+    login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    shown = f"[{host}]" if ":" in host else host
+    url = f"{parts.scheme}://{shown}:{port or (443 if parts.scheme == 'https' else 9200)}"
+    return Address(url, login, prefix, ca_certs)
+
+
+class Failure(Struct):
+    """Why Elasticsearch did not do something."""
+
+    type: str = ""
+    reason: str | None = None
+    caused_by: "Failure | None" = None
+    root_cause: list["Failure"] = []
+
+    def __str__(self) -> str:
+        inner = self.caused_by or next(iter(self.root_cause), None)
+        said = self.reason or self.type
+        return said if inner is None or str(inner) in said else f"{said}: {inner}"
+
+
+class Outcome(Struct):
+    """What became of one operation of a bulk request."""
+
+    status: int
+    error: Failure | None = None
+
+
+class _Bulk(Struct):
+    items: list[dict[str, Outcome]]
+
+
+class _Problem(Struct):
+    error: Failure | str = ""
+
+
+class _Raw(elastic_transport.Serializer):
+    """Hands encoded bytes through in both directions."""
+
+    mimetype = "application/json"
+
+    def dumps(self, data: Any) -> bytes:
+        return bytes(data)
+
+    def loads(self, data: bytes) -> Any:
+        return data
+
+
+class Client:
+    """One server; used by several threads if need be. `sleep` waits between tries."""
+
+    def __init__(self, address: Address, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.url = address.url
+        self._sleep = sleep
+        tls: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        raw = _Raw()
+        kinds = (
+            "application/json",
+            "application/vnd.elasticsearch+json",
+            "application/vnd.elasticsearch+x-ndjson",
+        )
+        self._client = Elasticsearch(
+            address.url,
+            basic_auth=address.login,
+            serializers=dict.fromkeys(kinds, raw),
+            request_timeout=TIMEOUT_SECONDS,
+            max_retries=0,
+            **tls,
+        )
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        body: object = None,
+        **params: object,
+    ) -> T:
+        """Send one request (`body`: bytes as they are, else encoded as JSON) and decode what comes back.
+
+        Raises SettingsError, TransientError, FatalError, and ApiError for 400, 404, 409 and 413 alone: those
+        mean something else at each place.
+        """
+        headers = _LINES if isinstance(body, bytes) else _JSON
+        data = None if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        with self._translated():
+            found = self._client.perform_request(method, path, params=params, headers=headers, body=data)
+            return msgspec.json.decode(found.body, type=answer)
+
+    def bulk(self, operations: Sequence[bytes]) -> list[Outcome]:
+        """Perform operations (each its lines, ending in a new line) and return their outcomes, in order.
+
+        What the server was too busy for is sent again, and that alone; TransientError when it stays busy or
+        goes away. Then some may have been done, so operations must bear repetition.
+        """
+        outcomes: list[Outcome | None] = [None] * len(operations)
+        waiting = list(range(len(operations)))
+        for pause in (*_PAUSES, None):
+            busy: list[int] = []
+            for piece in _pieces(waiting, operations):
+                for index, outcome in zip(piece, self._send([operations[i] for i in piece]), strict=True):
+                    outcomes[index] = outcome
+                    if outcome.status in _BUSY:
+                        busy.append(index)
+            if not busy:
+                return [outcome for outcome in outcomes if outcome is not None]
+            if pause is None:
+                break
+            waiting = busy
+            self._sleep(pause)
+        raise TransientError(f"Elasticsearch at {self.url} is too busy: {_why(outcomes, busy)}")
+
+    def _send(self, operations: list[bytes]) -> list[Outcome]:
+        try:
+            answer = self.ask("POST", "/_bulk", _Bulk, b"".join(operations), timeout="10s")
+        except ApiError as error:
+            if error.meta.status == 413:
+                if len(operations) == 1:
+                    return [
+                        Outcome(413, Failure("too_large", "larger than Elasticsearch takes in one request"))
+                    ]
+                half = len(operations) // 2
+                return self._send(operations[:half]) + self._send(operations[half:])
+            raise FatalError(f"Elasticsearch at {self.url} refuses a bulk request: {_said(error)}") from error
+        except TransientError as error:
+            if isinstance(error.__cause__, ApiError) and error.__cause__.meta.status in _BUSY:
+                return [Outcome(error.__cause__.meta.status, Failure("busy", str(error)))] * len(operations)
+            raise
+        return [_checked(outcome, self.url) for item in answer.items for outcome in item.values()]
+
+    def close(self) -> None:
+        """Close the connections; idempotent."""
+        self._client.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        where = f"Elasticsearch at {self.url}"
+        try:
+            yield
+        except UnsupportedProductError as error:
+            raise SettingsError(f"store: what answers at {self.url} is not Elasticsearch 9") from error
+        except ApiError as error:
+            status, said = error.meta.status, _said(error)
+            if status == 401:
+                problem = "refuses the login: check user and password in the address of the store"
+                raise SettingsError(f"store: {where} {problem}") from error
+            if status == 403 and "cluster_block" not in said:
+                raise SettingsError(f"store: {where} does not allow this user to do that: {said}") from error
+            if "media_type_header" in said or status == 406:
+                raise SettingsError(f"store: what answers at {self.url} is not Elasticsearch 9") from error
+            if status in (400, 404, 409, 413):
+                raise
+            raise TransientError(f"{where} answers with {status}: {said}") from error
+        except elastic_transport.TlsError as error:
+            if "certificate verify failed" in str(error).lower().replace("_", " "):
+                problem = (
+                    "its certificate is not trusted: name its authority with ?ca_certs=FILE in the address"
+                )
+                raise SettingsError(f"store: {where}: {problem} ({error.message})") from error
+            raise TransientError(f"{where} is away: {error.message}") from error
+        except elastic_transport.ConnectionTimeout as error:
+            raise TransientError(f"{where} does not answer") from error
+        except elastic_transport.TransportError as error:
+            raise TransientError(f"{where} is away: {error.message}") from error
+        except (msgspec.DecodeError, OSError) as error:
+            raise TransientError(f"{where}: its answer was not understood: {error}") from error
+
+
+def quoted(document: object) -> bytes:
+    """Return one line of a bulk body."""
+    return msgspec.json.encode(document) + b"\n"
+
+
+def _pieces(indices: list[int], operations: Sequence[bytes]) -> Iterator[list[int]]:
+    piece: list[int] = []
+    size = 0
+    for index in indices:
+        if piece and size + len(operations[index]) > BODY_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(index)
+        size += len(operations[index])
+    if piece:
+        yield piece
+
+
+def _checked(outcome: Outcome, url: str) -> Outcome:
+    """Let pass what the caller can decide about; the rest is nothing that another mention would change."""
+    if outcome.status in (200, 201, 400, 409) or outcome.status in _BUSY:
+        return outcome
+    if outcome.status == 403 and outcome.error and outcome.error.type == "security_exception":
+        raise SettingsError(
+            f"store: Elasticsearch at {url} does not allow this user to write: {outcome.error}"
+        )
+    raise TransientError(f"Elasticsearch at {url} cannot write now ({outcome.status}): {outcome.error}")
+
+
+def _why(outcomes: Sequence[Outcome | None], indices: list[int]) -> str:
+    outcome = outcomes[indices[0]]
+    assert outcome is not None
+    return f"{len(indices)} operations got {outcome.status}: {outcome.error}"
+
+
+def _said(error: ApiError) -> str:
+    """Return the server's own reason, from the body of its answer."""
+    try:
+        problem = msgspec.json.decode(error.body, type=_Problem).error
+    except (msgspec.DecodeError, TypeError):
+        return str(error.body)[:200]
+    return problem if isinstance(problem, str) else f"{problem.type}: {problem}"

@@ -1,0 +1,151 @@
+"""How a mention lies in Elasticsearch: the indices, their mappings, and the rows."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hark.core.change import DELETED_VERSION, Tagged
+from hark.core.mention import Enrichment, Mention
+from hark.core.protocols import Hit
+from hark.core.tokens import tokens
+from hark.query.elastic import GAP, TOKENS, WORDS, clamped
+from hark.query.fields import Taxonomy, numbers_of, value_of, words_of
+
+LAYOUT = 1
+"""Grows when rows of this Hark do not fit into indices of an older one."""
+GROUPS = ("brand", "topic", "sentiment", "source", "lang", "author", "site", "hashtag", "country")
+"""Fields whose values are counted."""
+LONGEST_ID_BYTES = 512
+LEAST, BEYOND = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_MONTHS_FROM = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(days=31)
+
+_SETTINGS: dict[str, Any] = {
+    "number_of_shards": 1,
+    "auto_expand_replicas": "0-1",  # one copy as soon as there is a second node
+    "refresh_interval": "1s",  # said outright, since the default stops refreshing what nobody searches
+}
+_COUNTED = {"type": "keyword", "index": False, "ignore_above": 8191}
+_ROWS: dict[str, Any] = {
+    "dynamic": "strict",
+    "_meta": {"layout": LAYOUT},
+    "properties": {
+        TOKENS: {"type": "text", "analyzer": "whitespace", "norms": False, "position_increment_gap": GAP},
+        WORDS: {"type": "keyword", "doc_values": False, "ignore_above": 8191},
+        "created": {"type": "date", "format": "epoch_millis"},
+        "followers": {"type": "long"},
+        "priority": {"type": "long"},
+        "id": {"type": "keyword", "index": False},
+        **dict.fromkeys(GROUPS, _COUNTED),
+        "hit": {"type": "object", "enabled": False},
+    },
+}
+_HEADS: dict[str, Any] = {
+    "dynamic": False,
+    "_meta": {"layout": LAYOUT},
+    "properties": {
+        "source": {"type": "keyword", "index": False},
+        "state": {"type": "keyword"},
+    },
+}
+
+
+class Names(Struct, frozen=True):
+    """The names of all that the store owns in the cluster."""
+
+    prefix: str
+
+    @property
+    def rows(self) -> str:
+        """The alias over all months."""
+        return f"{self.prefix}-mentions"
+
+    @property
+    def heads(self) -> str:
+        """The index of the heads."""
+        return f"{self.prefix}-heads"
+
+    def month(self, month: str) -> str:
+        """Return the index of one month."""
+        return f"{self.rows}-{month}"
+
+
+def template(names: Names) -> dict[str, Any]:
+    """Return the index template that every month's index is made from."""
+    settings = {"index": _SETTINGS}
+    return {
+        "index_patterns": [names.month("*")],
+        "priority": 200,
+        "template": {"settings": settings, "mappings": _ROWS, "aliases": {names.rows: {}}},
+        "_meta": {"layout": LAYOUT},
+    }
+
+
+def heads_index() -> dict[str, Any]:
+    """Return what the index of the heads is made with."""
+    return {"settings": {"index": _SETTINGS}, "mappings": _HEADS}
+
+
+def month_of(mention: Mention) -> str:
+    """Return the part of the index's name that says when: "2026.11".
+
+    A date is its author's claim on some platforms, and every index costs the cluster something: what claims to
+    be older than 2000 or from more than a month after it was collected shares one index each.
+    """
+    created = mention.created_at.astimezone(UTC)
+    if created < _MONTHS_FROM:
+        return "earlier"
+    if created > mention.collected_at + _AHEAD:
+        return "later"
+    return f"{created:%Y.%m}"
+
+
+def objection(item: Tagged) -> str | None:
+    """Return why the index can never hold a mention, or None."""
+    if not LEAST <= item.mention.created_at < BEYOND:
+        return f"created_at {item.mention.created_at.isoformat()}: expected a time from 1970 to 2099"
+    if not 0 <= item.version < DELETED_VERSION:
+        return f"edit {item.mention.edit}: not a number that orders edits"
+    try:
+        msgspec.json.encode(item)
+    except (UnicodeEncodeError, OverflowError, ValueError) as error:
+        return f"cannot be stored: {error}"
+    return None
+
+
+def id_objection(id: str) -> str | None:
+    """Return why an id can never be one of Elasticsearch's, or None."""
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError:
+        return "its id is not Unicode text"
+    if "\0" in id:
+        return "its id holds a NUL character"
+    if not 0 < size <= LONGEST_ID_BYTES:
+        return f"its id has {size} bytes; Elasticsearch takes 1 to {LONGEST_ID_BYTES}"
+    return None
+
+
+def row_of(mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Return the document of one mention, ready to be encoded."""
+    words = words_of(mention, enrichment, taxonomy)
+    parts = [part for part in (mention.title, mention.text) if part]
+    row: dict[str, Any] = {
+        TOKENS: [" ".join(tokens(part)) for part in parts],
+        WORDS: words,
+        "id": mention.id,
+        **{name: clamped(number) for name, number in numbers_of(mention, enrichment).items()},
+        "hit": Hit(mention, enrichment),
+    }
+    for word in words:
+        name = word.partition("=")[0]
+        if name in _COUNTED_NAMES and not (
+            name == "site" and "site" in row
+        ):  # the sites above it come after it
+            row.setdefault(name, []).append(value_of(word) if "%" in word else word[len(name) + 1 :])
+    return row
+
+
+_COUNTED_NAMES = frozenset(GROUPS)

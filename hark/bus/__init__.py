@@ -1,1 +1,29 @@
-"""The log between the stages, by address."""
+"""The log between the stages: one literal table of its implementations, each loaded when it is named."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from hark.core.errors import SettingsError
+from hark.core.protocols import Bus
+from hark.settings import LogSettings
+
+# The scheme of an address names a module here, whose `connect(hosts, data, log)` opens the log.
+BUSES = {
+    "embedded": "hark.bus.embedded",
+    "kafka": "hark.bus.kafka",
+    "kafka+confluent": "hark.bus.confluent",
+}
+
+
+def open_bus(address: str, data: Path, log: LogSettings | None = None) -> Bus:
+    """Open the log at `address`: "embedded", "kafka://host:port,…" or "kafka+confluent://host:port,…".
+
+    `data` is the folder where the embedded log lives; `log` holds partitions, retention and replication of
+    topics that are created. Nothing is contacted yet. Raises SettingsError for an address that names no log.
+    """
+    scheme, _, hosts = address.partition("://")
+    if scheme not in BUSES:
+        raise SettingsError(f"bus: unknown kind {scheme!r}; expected one of {', '.join(sorted(BUSES))}")
+    connect: Callable[[str, Path, LogSettings], Bus] = import_module(BUSES[scheme]).connect
+    return connect(hosts, data, log or LogSettings())

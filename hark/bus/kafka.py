@@ -1,0 +1,325 @@
+"""The log on Kafka, through kafka-python. Sends are idempotent and acknowledged by all replicas in sync."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
+from kafka.admin import OffsetSpec
+
+from hark.bus.rules import (
+    DELIVERY_SECONDS,
+    MAX_BATCH_BYTES,
+    REQUEST_SECONDS,
+    SESSION_SECONDS,
+    check_hosts,
+    check_name,
+    check_share,
+    encode,
+    member_name,
+    too_large,
+    topic_config,
+)
+from hark.core.clock import monotonic
+from hark.core.errors import FatalError, HarkError, RefusedError, SettingsError, TransientError
+from hark.core.protocols import Record
+from hark.settings import LogSettings
+
+_LOG = logging.getLogger(__name__)
+_LOST_MEMBERSHIP = (
+    errors.CommitFailedError,
+    errors.RebalanceInProgressError,
+    errors.IllegalGenerationError,
+    errors.UnknownMemberIdError,
+)
+
+
+def connect(hosts: str, data: Path, log: LogSettings) -> "KafkaBus":
+    """Name the brokers; nothing is contacted before the first use, and nothing is kept in `data`."""
+    check_hosts("kafka", hosts)
+    return KafkaBus(hosts, log)
+
+
+class KafkaBus:
+    """The log on the Kafka at `hosts`. Any number of threads may publish and look up."""
+
+    def __init__(self, hosts: str, log: LogSettings) -> None:
+        self._log = log
+        self._hosts = hosts
+        self._common = {
+            "bootstrap_servers": hosts.split(","),
+            "bootstrap_timeout_ms": REQUEST_SECONDS * 1000,
+            "request_timeout_ms": REQUEST_SECONDS * 1000,
+            "reconnect_backoff_max_ms": 1000,
+        }
+        self._lock = threading.RLock()
+        self._producer: Any = None
+        self._admin: Any = None
+        self._partitions: dict[str, list[TopicPartition]] = {}
+
+    def publish(self, topic: str, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Send all and wait until all are acknowledged; a broker's restart is waited out."""
+        if not messages:
+            return
+        encoded = encode(messages)
+        self._topic(topic)
+        producer = self._open_producer()
+        try:
+            with _translated(self._hosts):
+                futures = [producer.send(topic, value=value, key=key) for key, value in encoded]
+                producer.flush()
+                for (key, value), future in zip(messages, futures, strict=True):
+                    if isinstance(future.exception, errors.MessageSizeTooLargeError):
+                        raise RefusedError(too_large(key, len(value)))
+                    if not future.succeeded():
+                        raise future.exception
+        except TransientError:
+            # an idempotent producer that has given up on a message cannot be relied on for the next
+            self._drop_producer(producer)
+            raise
+
+    def _open_producer(self) -> Any:
+        with self._lock, _translated(self._hosts):
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    **self._common,
+                    acks="all",
+                    enable_idempotence=True,
+                    compression_type="lz4",
+                    linger_ms=5,
+                    batch_size=256 << 10,
+                    max_request_size=MAX_BATCH_BYTES,
+                    delivery_timeout_ms=DELIVERY_SECONDS * 1000,
+                    max_block_ms=DELIVERY_SECONDS * 1000,
+                    allow_auto_create_topics=False,
+                )
+            return self._producer
+
+    def _drop_producer(self, producer: Any) -> None:
+        with self._lock:
+            if producer is self._producer:
+                self._producer = None
+        producer.close(timeout=0)
+
+    def _topic(self, topic: str) -> list[TopicPartition]:
+        """Return the topic's partitions, after creating it where it is new."""
+        check_name("topic", topic)
+        with self._lock:
+            if topic not in self._partitions:
+                if topic not in self._ask(lambda admin: admin.list_topics()):
+                    self._ask(lambda admin: self._create(admin, topic))
+                (described,) = self._ask(lambda admin: admin.describe_topics([topic]))
+                numbers = sorted(partition["partition_index"] for partition in described["partitions"])
+                self._partitions[topic] = [TopicPartition(topic, number) for number in numbers]
+            return self._partitions[topic]
+
+    def _create(self, admin: Any, topic: str) -> None:
+        wanted = {
+            "num_partitions": self._log.partitions,
+            "replication_factor": self._log.replication,
+            "configs": topic_config(self._log),
+        }
+        try:
+            admin.create_topics({topic: wanted})
+        except errors.TopicAlreadyExistsError:
+            _LOG.info("another process has just created the topic %s", topic)
+        admin.wait_for_topics([topic])
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """Return the cluster's answer, asked again for a while where it is restarting or electing a leader."""
+        deadline = monotonic() + REQUEST_SECONDS
+        with self._lock, _translated(self._hosts):
+            while True:
+                try:
+                    if self._admin is None:
+                        self._admin = KafkaAdminClient(**self._common)
+                    return question(self._admin)
+                except errors.RetriableError:
+                    if monotonic() > deadline:
+                        raise
+                    time.sleep(0.1)
+
+    def subscribe(
+        self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)
+    ) -> "KafkaSubscription | KafkaTail":
+        """Join `group` as the static member `share`; without a group, follow the end."""
+        check_share(share)
+        partitions = self._topic(topic)
+        if group is None:
+            return KafkaTail(self._follow(self._offsets(partitions, OffsetSpec.LATEST)), self._hosts)
+        check_name("group", group)
+        with _translated(self._hosts):
+            consumer = KafkaConsumer(
+                topic,
+                **self._common,
+                group_id=group,
+                group_instance_id=member_name(group, share),
+                session_timeout_ms=SESSION_SECONDS * 1000,
+                heartbeat_interval_ms=SESSION_SECONDS * 300,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+            )
+        return KafkaSubscription(consumer, self._hosts)
+
+    def _follow(self, positions: Mapping[TopicPartition, int]) -> Any:
+        """Return a consumer without a group that stands at `positions`."""
+        with _translated(self._hosts):
+            consumer = KafkaConsumer(
+                **self._common,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+            )
+            consumer.assign(list(positions))
+            for partition, offset in positions.items():
+                consumer.seek(partition, offset)
+            return consumer
+
+    def read(
+        self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
+    ) -> Iterator[Record]:
+        """Yield records of a range, in order within each partition."""
+        oldest, newest = self.starts(topic), self.ends(topic)
+        begin = {p: max(offset, (start or {}).get(p, offset)) for p, offset in oldest.items()}
+        stop = {p: min(offset, (end or {}).get(p, offset)) for p, offset in newest.items()}
+        return self._read(topic, {p: n for p, n in begin.items() if n < stop[p]}, stop)
+
+    def _read(self, topic: str, begin: dict[int, int], stop: dict[int, int]) -> Iterator[Record]:
+        if not begin:
+            return
+        consumer = self._follow({TopicPartition(topic, p): offset for p, offset in begin.items()})
+        heard = monotonic()
+        try:
+            while waiting := consumer.assignment() - consumer.paused():
+                with _translated(self._hosts):
+                    records = _poll(consumer, 1000, 1.0)
+                    done = [p for p in waiting if (consumer.position(p) or 0) >= stop[p.partition]]
+                    consumer.pause(*done)
+                yield from (record for record in records if record.offset < stop[record.partition])
+                if records or done:
+                    heard = monotonic()
+                elif monotonic() - heard > DELIVERY_SECONDS:
+                    raise TransientError(f"Kafka at {self._hosts} has sent nothing for {DELIVERY_SECONDS} s")
+        finally:
+            consumer.close()
+
+    def _offsets(self, partitions: list[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
+        found = self._ask(lambda admin: admin.list_partition_offsets(dict.fromkeys(partitions, which)))
+        return {partition: answer.offset for partition, answer in found.items()}
+
+    def starts(self, topic: str) -> dict[int, int]:
+        """Return the oldest kept offset of each partition."""
+        return _by_number(self._offsets(self._topic(topic), OffsetSpec.EARLIEST))
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the offset that each partition's next record will have."""
+        return _by_number(self._offsets(self._topic(topic), OffsetSpec.LATEST))
+
+    def committed(self, topic: str, group: str) -> dict[int, int]:
+        """Return, for each partition, the offset of the next record that `group` has not processed."""
+        partitions = self._topic(topic)
+        found = self._ask(lambda admin: admin.list_group_offsets({group: partitions}))[group]
+        # without a commit Kafka says -1; the group then begins at the oldest record
+        return {
+            p: max(oldest, found[TopicPartition(topic, p)].offset) for p, oldest in self.starts(topic).items()
+        }
+
+    def close(self) -> None:
+        """Close the connections; subscriptions are closed by their owners."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+            admin, self._admin = self._admin, None
+        if producer is not None:
+            producer.close(timeout=0)
+        if admin is not None:
+            admin.close()
+
+
+class KafkaTail:
+    """A consumer without a group; while the broker is away there is just nothing to poll."""
+
+    def __init__(self, consumer: Any, hosts: str) -> None:
+        self._consumer = consumer
+        self._hosts = hosts
+
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        with _translated(self._hosts):
+            return _poll(self._consumer, limit, timeout_seconds)
+
+    def commit(self) -> None:
+        """Do nothing: without a group there is nothing to remember."""
+
+    def close(self) -> None:
+        """Leave without a commit; idempotent. A static member's partitions wait for it, for a session's time."""
+        with _translated(self._hosts):
+            self._consumer.close(autocommit=False)
+
+
+class KafkaSubscription(KafkaTail):
+    """A static member of a consumer group."""
+
+    def __init__(self, consumer: Any, hosts: str) -> None:
+        super().__init__(consumer, hosts)
+        self._next: dict[int, int] = {}
+
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        records = super().poll(limit, timeout_seconds)
+        self._next.update((record.partition, record.offset + 1) for record in records)
+        return records
+
+    def commit(self) -> None:
+        """Commit the offsets of what was polled; returns when Kafka has them.
+
+        Partitions that have gone to another member meanwhile are delivered again there: nothing to commit.
+        """
+        assigned = self._consumer.assignment()
+        offsets = {
+            p: OffsetAndMetadata(self._next[p.partition], "", -1)
+            for p in assigned
+            if p.partition in self._next
+        }
+        self._next.clear()
+        if not offsets:
+            return
+        with _translated(self._hosts):
+            try:
+                self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000)
+            except _LOST_MEMBERSHIP as error:
+                _LOG.info("a rebalance came before the commit, the records are delivered again: %s", error)
+
+
+def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
+    found = consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
+    return [
+        Record(record.partition, record.offset, record.key.decode(), record.value, record.timestamp)
+        for records in found.values()
+        for record in records
+    ]
+
+
+def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {partition.partition: offset for partition, offset in sorted(offsets.items())}
+
+
+@contextmanager
+def _translated(hosts: str) -> Iterator[None]:
+    """Turn kafka-python's errors into Hark's."""
+    try:
+        yield
+    except HarkError:
+        raise
+    except (errors.AuthorizationError, errors.SaslAuthenticationFailedError) as error:
+        raise SettingsError(f"Kafka at {hosts} does not let us in: {error}") from error
+    except errors.FencedInstanceIdError as error:
+        raise FatalError("another process is this member of the group: give each its own share") from error
+    except errors.MessageSizeTooLargeError as error:
+        raise RefusedError(f"a message is larger than Kafka at {hosts} takes: {error}") from error
+    except errors.KafkaError as error:
+        raise TransientError(f"Kafka at {hosts} is away: {error}") from error

@@ -1,0 +1,72 @@
+"""What every log agrees on: which messages it takes, and how Kafka's topics and members are set up."""
+
+import re
+import socket
+from collections.abc import Sequence
+
+from hark.core.errors import RefusedError, SettingsError
+from hark.settings import LogSettings
+
+MAX_MESSAGE_BYTES = 16 << 20
+# room for what Kafka wraps around a message
+MAX_BATCH_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
+# Long enough for a broker to restart; after that the caller hears of it and decides.
+DELIVERY_SECONDS = 60
+REQUEST_SECONDS = 10
+# A static member that comes back within this time finds its partitions as they were.
+SESSION_SECONDS = 10
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def encode(messages: Sequence[tuple[str, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the messages with their keys as bytes; raise RefusedError for the first that no log takes."""
+    encoded = []
+    for key, value in messages:
+        try:
+            encoded.append((key.encode(), value))
+        except UnicodeEncodeError as error:
+            raise RefusedError(f"the key {key!r} is not valid Unicode") from error
+        if len(key) + len(value) > MAX_MESSAGE_BYTES:
+            raise RefusedError(too_large(key, len(value)))
+    return encoded
+
+
+def too_large(key: str, size: int) -> str:
+    """Return the reason why a message of `size` bytes is refused."""
+    return f"the message {key[:200]} of {size:,} bytes is larger than the log takes ({MAX_MESSAGE_BYTES:,})"
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise SettingsError unless `name` can name a topic or a group in every log."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError(f"a {what} has a name of letters, digits, '.', '_' and '-', not {name!r}")
+
+
+def check_share(share: tuple[int, int]) -> None:
+    """Raise SettingsError unless `share` says which member of how many."""
+    member, members = share
+    if not 0 <= member < members:
+        raise SettingsError(f"there is no member {member} of {members}; the first is 0")
+
+
+def check_hosts(scheme: str, hosts: str) -> None:
+    """Raise SettingsError unless `hosts` is host:port or several of them with commas between."""
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        raise SettingsError(
+            f"bus: expected {scheme}://host:port or {scheme}://host:port,host:port, found {hosts!r}"
+        )
+
+
+def topic_config(log: LogSettings) -> dict[str, str]:
+    """Return the settings of a Kafka topic that Hark creates."""
+    return {
+        "retention.ms": str(int(log.retention_days * 86_400_000)),
+        "max.message.bytes": str(MAX_BATCH_BYTES),
+    }
+
+
+def member_name(group: str, share: tuple[int, int]) -> str:
+    """Return the name of a static member: the same after a restart, another on another machine."""
+    return f"{group}-{socket.gethostname()}-{share[0]}-of-{share[1]}"

@@ -1,0 +1,314 @@
+"""What every log promises. A subclass brings the fixture `address`; `data` is a folder for a log that wants one."""
+
+import subprocess
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hark.bus import open_bus
+from hark.core.errors import RefusedError, SettingsError
+from hark.core.protocols import Bus, Record, Subscription
+from hark.settings import LogSettings
+from tests.support.bus_process import BATCH
+from tests.support.require import REPOSITORY
+
+PARTITIONS = 4
+# Kafka's members learn of one another within a session's time, 10 s; nothing here takes longer unless it hangs
+PATIENCE_SECONDS = 60
+Open = Callable[[], Bus]
+Join = Callable[..., Subscription]
+
+
+def messages(count: int, start: int = 0, keys: int = 20) -> list[tuple[str, bytes]]:
+    return [(f"key:{i % keys}", b"%d" % i) for i in range(start, start + count)]
+
+
+def poll_until(subscriptions: Sequence[Subscription], done: Callable[[list[Record]], bool]) -> list[Record]:
+    """Poll all in turn until what they brought together is enough."""
+    records: list[Record] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done(records):
+        assert time.monotonic() < deadline, f"{len(records)} records, the rest did not come"
+        for subscription in subscriptions:
+            records += subscription.poll(1000, 0.05)
+    return records
+
+
+def take(subscription: Subscription, count: int) -> list[Record]:
+    return poll_until([subscription], lambda records: len(records) >= count)
+
+
+def values(records: Iterable[Record]) -> list[int]:
+    return sorted(int(record.value) for record in records)
+
+
+def assert_ordered_by_key(records: Iterable[Record]) -> None:
+    seen: dict[str, list[int]] = defaultdict(list)
+    for record in records:
+        seen[record.key].append(int(record.value))
+    for key, numbers in seen.items():
+        assert numbers == sorted(numbers), key
+
+
+@contextmanager
+def process(role: str, address: str, data: Path, topic: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.support.bus_process",
+        role,
+        address,
+        str(data),
+        topic,
+    ]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+class BusContract:
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return tmp_path
+
+    @pytest.fixture
+    def topic(self) -> str:
+        return f"contract.{uuid.uuid4().hex}"
+
+    @pytest.fixture
+    def open(self, address: str, data: Path) -> Iterator[Open]:
+        opened: list[Bus] = []
+
+        def open_() -> Bus:
+            opened.append(open_bus(address, data, LogSettings(partitions=PARTITIONS)))
+            return opened[-1]
+
+        yield open_
+        for bus in opened:
+            bus.close()
+
+    @pytest.fixture
+    def bus(self, open: Open) -> Bus:
+        return open()
+
+    @pytest.fixture
+    def join(self, bus: Bus, topic: str) -> Iterator[Join]:
+        joined: list[Subscription] = []
+
+        def join_(group: str | None = "group", share: tuple[int, int] = (0, 1)) -> Subscription:
+            joined.append(bus.subscribe(topic, group, share))
+            return joined[-1]
+
+        yield join_
+        for subscription in joined:
+            subscription.close()
+
+    def test_what_was_published_arrives_whole(self, bus: Bus, topic: str, join: Join) -> None:
+        sent = [("a:1", b"one"), ("ключ 🔑", "zwei €".encode()), ("", b""), ("a:2", bytes(range(256)))]
+        bus.publish(topic, sent)
+        records = take(join(), len(sent))
+        assert sorted((record.key, record.value) for record in records) == sorted(sent)
+        assert all(abs(record.timestamp_ms / 1000 - time.time()) < PATIENCE_SECONDS for record in records)
+
+    def test_an_empty_batch_is_nothing(self, bus: Bus, topic: str) -> None:
+        bus.publish(topic, [])
+        assert bus.ends(topic) == dict.fromkeys(range(PARTITIONS), 0)
+
+    def test_records_of_one_key_keep_their_order(self, bus: Bus, topic: str, join: Join) -> None:
+        for start in range(0, 2000, 100):
+            bus.publish(topic, messages(100, start))
+        records = take(join(), 2000)
+        assert values(records) == list(range(2000))
+        assert_ordered_by_key(records)
+        assert {record.partition for record in records} == set(range(PARTITIONS))
+
+    def test_a_poll_brings_no_more_than_its_limit(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(100))
+        subscription = join()
+        sizes: list[int] = []
+        while sum(sizes) < 100:
+            sizes.append(len(subscription.poll(7, PATIENCE_SECONDS)))
+            assert 0 < sizes[-1] <= 7
+
+    def test_uncommitted_batch_is_delivered_again(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(50))
+        first = join()
+        assert values(take(first, 50)) == list(range(50))
+        first.close()
+        assert values(take(join(), 50)) == list(range(50))
+
+    def test_committed_offsets_survive_a_reopening(self, open: Open, topic: str) -> None:
+        bus = open()
+        bus.publish(topic, messages(50))
+        subscription = bus.subscribe(topic, "group")
+        take(subscription, 50)
+        subscription.commit()
+        subscription.close()
+        assert bus.committed(topic, "group") == bus.ends(topic)
+        bus.close()
+        again = open()
+        assert again.committed(topic, "group") == again.ends(topic)
+        again.publish(topic, messages(10, 50))
+        subscription = again.subscribe(topic, "group")
+        assert values(take(subscription, 10)) == list(range(50, 60))
+        subscription.close()
+
+    def test_a_commit_covers_what_was_polled_and_no_more(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(100))
+        subscription = join()
+        polled = values(subscription.poll(30, PATIENCE_SECONDS))
+        subscription.commit()
+        subscription.close()
+        rest = values(take(join(), 100 - len(polled)))
+        assert sorted(polled + rest) == list(range(100))
+
+    def test_two_groups_each_see_everything(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(40))
+        for group in ("one", "two"):
+            subscription = join(group)
+            assert values(take(subscription, 40)) == list(range(40))
+            subscription.commit()
+
+    def test_two_members_share_the_partitions(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(1))
+        members = [join(share=(0, 2)), join(share=(1, 2))]
+        poll_until(members, lambda records: len(records) >= 1)
+        for member in members:
+            member.commit()
+        # Kafka may still be moving partitions, and what moves uncommitted comes twice; so until it has settled
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for start in range(1, 1_000_000, 200):
+            assert time.monotonic() < deadline, "the members did not settle"
+            bus.publish(topic, messages(200, start))
+            brought: list[list[Record]] = [[], []]
+            while len({r.value for part in brought for r in part}) < 200:
+                assert time.monotonic() < deadline
+                for member, part in zip(members, brought, strict=True):
+                    part += [r for r in member.poll(1000, 0.05) if int(r.value) >= start]
+                    member.commit()
+            owned = [{record.partition for record in part} for part in brought]
+            if all(len(partitions) == PARTITIONS / 2 for partitions in owned):
+                assert not owned[0] & owned[1]
+                break
+
+    def test_a_stopped_members_partitions_are_taken_over(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(100))
+        stopped = join(share=(0, 1))
+        take(stopped, 100)
+        stopped.commit()
+        stopped.close()
+        bus.publish(topic, messages(100, 100))
+        members = [join(share=(0, 2)), join(share=(1, 2))]
+        new = poll_until(members, lambda records: len({record.value for record in records}) >= 100)
+        assert set(values(new)) == set(range(100, 200))
+
+    def test_a_killed_members_partitions_are_free_at_once_for_its_successor(
+        self, address: str, data: Path, bus: Bus, topic: str, join: Join
+    ) -> None:
+        bus.publish(topic, messages(100))
+        with process("read", address, data, topic) as reader:
+            assert reader.stdout is not None
+            assert int(reader.stdout.readline()) > 0
+            reader.kill()
+            reader.wait()
+            began = time.monotonic()
+            assert values(take(join("killed"), 100)) == list(range(100))
+            assert (
+                time.monotonic() - began < 8
+            )  # less than Kafka's session, which a static member needs not wait for
+
+    def test_a_tail_begins_at_the_end(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(50))
+        tail = join(None)
+        bus.publish(topic, messages(10, 50))
+        assert values(take(tail, 10)) == list(range(50, 60))
+        tail.commit()
+        assert tail.poll(10, 0.2) == []
+
+    def test_saturated_it_resumes(self, bus: Bus, topic: str, join: Join) -> None:
+        subscription = join()
+        assert subscription.poll(10, 0.1) == []
+        big = b"x" * 10_000
+        for start in range(0, 3000, 500):
+            bus.publish(topic, [(f"key:{i}", b"%d " % i + big) for i in range(start, start + 500)])
+        records = take(subscription, 3000)
+        assert sorted(int(record.value.split()[0]) for record in records) == list(range(3000))
+        subscription.commit()
+        bus.publish(topic, messages(5))
+        assert values(take(subscription, 5)) == list(range(5))
+
+    def test_ten_megabytes_travel(self, bus: Bus, topic: str, join: Join) -> None:
+        large = b"\xf0\x9f\x8e\xa7" * 2_500_000
+        bus.publish(topic, [("small", b"1"), ("large", large), ("small", b"2")])
+        records = take(join(), 3)
+        assert {record.key: record.value for record in records}["large"] == large
+
+    def test_a_message_too_large_is_refused_by_name_and_nothing_of_its_batch_is_written(
+        self, bus: Bus, topic: str
+    ) -> None:
+        with pytest.raises(RefusedError, match=r"x:17 of 17,000,000 bytes"):
+            bus.publish(topic, [("x:1", b"1"), ("x:17", bytes(17_000_000))])
+        assert list(bus.read(topic)) == []
+
+    def test_a_key_that_is_no_text_is_refused(self, bus: Bus, topic: str) -> None:
+        with pytest.raises(RefusedError, match="Unicode"):
+            bus.publish(topic, [("\ud800", b"1")])
+
+    def test_a_range_is_read_without_a_group(self, bus: Bus, topic: str) -> None:
+        bus.publish(topic, messages(100))
+        middle = bus.ends(topic)
+        assert sum(middle.values()) == 100
+        bus.publish(topic, messages(100, 100))
+        assert values(bus.read(topic)) == list(range(200))
+        assert values(bus.read(topic, end=middle)) == list(range(100))
+        later = list(bus.read(topic, start=middle))
+        assert values(later) == list(range(100, 200))
+        assert_ordered_by_key(later)
+        assert list(bus.read(topic, start=middle, end=middle)) == []
+        one = {p: middle[p] + (1 if p == 0 else 0) for p in middle}
+        assert [(r.partition, r.offset) for r in bus.read(topic, start=middle, end=one)] == [(0, middle[0])]
+        assert bus.starts(topic) == dict.fromkeys(range(PARTITIONS), 0)
+
+    def test_a_group_that_never_was_has_processed_nothing(self, bus: Bus, topic: str) -> None:
+        bus.publish(topic, messages(10))
+        assert bus.committed(topic, "unknown") == bus.starts(topic)
+
+    def test_a_killed_writers_acknowledged_messages_are_all_there(
+        self, address: str, data: Path, open: Open, topic: str
+    ) -> None:
+        open().publish(topic, [])
+        with process("write", address, data, topic) as writer:
+            assert writer.stdout is not None
+            acknowledged = [int(writer.stdout.readline()) for _ in range(30)][-1]
+            writer.kill()
+            acknowledged += len(writer.stdout.read().splitlines())
+        records = list(open().read(topic))
+        assert set(range((acknowledged + 1) * BATCH)) <= set(values(records))
+        assert_ordered_by_key(records)
+
+    def test_names_that_no_log_takes_are_a_mistake_in_the_settings(self, bus: Bus, topic: str) -> None:
+        with pytest.raises(SettingsError, match="topic"):
+            bus.publish("no/such", messages(1))
+        with pytest.raises(SettingsError, match="group"):
+            bus.subscribe(topic, "no/such")
+        with pytest.raises(SettingsError, match="member"):
+            bus.subscribe(topic, "group", (2, 2))
+
+    def test_closing_twice_is_harmless(self, open: Open, topic: str) -> None:
+        bus = open()
+        bus.publish(topic, messages(1))
+        subscription = bus.subscribe(topic, "group")
+        subscription.close()
+        subscription.close()
+        bus.close()
+        bus.close()

@@ -1,0 +1,262 @@
+"""The embedded log keeps the contract, and what only it promises."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from hark.bus import open_bus
+from hark.bus.embedded import EmbeddedBus
+from hark.core.errors import FatalError, SettingsError, TransientError
+from hark.core.protocols import Record
+from hark.settings import LogSettings
+from tests.contract.bus_contract import BusContract, messages, take, values
+from tests.support.require import REPOSITORY
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class TestEmbeddedBus(BusContract):
+    @pytest.fixture
+    def address(self) -> str:
+        return "embedded"
+
+
+def test_a_second_owner_of_a_partition_waits_for_the_first(tmp_path: Path) -> None:
+    bus = open_bus("embedded", tmp_path)
+    bus.publish("t", messages(10))
+    first, second = bus.subscribe("t", "g"), bus.subscribe("t", "g")
+    assert len(take(first, 10)) == 10
+    assert second.poll(10, 0.1) == []
+    first.commit()
+    bus.publish("t", messages(10, 10))
+    first.close()
+    assert values(take(second, 10)) == list(range(10, 20))
+    second.close()
+    bus.close()
+
+
+def test_a_reader_in_another_process_hears_of_a_write_within_a_tenth_of_a_second(tmp_path: Path) -> None:
+    bus = open_bus("embedded", tmp_path)
+    bus.publish("t", [("warm", b"0")])
+    program = (
+        "import sys, time; from pathlib import Path; from hark.bus import open_bus\n"
+        f"tail = open_bus('embedded', Path({str(tmp_path)!r})).subscribe('t', None)\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(20):\n"
+        "    (record,) = tail.poll(10, 30)\n"
+        "    print(time.time() - float(record.value), flush=True)\n"
+    )
+    command = [sys.executable, "-c", program]
+    delays = []
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "ready\n"
+        for _ in range(20):
+            bus.publish("t", [("k", str(time.time()).encode())])
+            delays.append(float(reader.stdout.readline()))
+    bus.close()
+    assert sorted(delays)[10] < 0.1
+
+
+def test_what_is_old_and_processed_by_every_group_is_trimmed_and_offsets_go_on(tmp_path: Path) -> None:
+    clock = Clock()
+    bus = EmbeddedBus(tmp_path, LogSettings(partitions=1, retention_days=1), clock)
+    bus.publish("t", [("k", b"gone %d" % i) for i in range(5000)])
+    quick, slow = bus.subscribe("t", "quick"), bus.subscribe("t", "slow")
+    take(quick, 5000)
+    quick.commit()
+    slow.poll(10, 1)
+    slow.commit()
+
+    clock.now += timedelta(days=2)
+    bus.publish("t", [("k", b"young")])
+    assert bus.starts("t") == {0: 10}  # the slow group holds the rest back
+
+    take(slow, 4991)
+    slow.commit()
+    for _ in range(3):  # a bounded number at a time
+        clock.now += timedelta(minutes=2)
+        bus.publish("t", [("k", b"young")])
+    assert bus.starts("t") == {0: 5000}
+    assert [record.offset for record in bus.read("t")] == [5000, 5001, 5002, 5003]
+    for closing in (quick, slow, bus):
+        closing.close()
+    # gone from the file as well, not just unlinked
+    assert all(b"gone 4321" not in file.read_bytes() for file in tmp_path.glob("t.db*"))
+
+
+def test_an_idle_log_is_trimmed_by_its_readers(tmp_path: Path) -> None:
+    clock = Clock()
+    bus = EmbeddedBus(tmp_path, LogSettings(partitions=1, retention_days=1), clock)
+    bus.publish("t", messages(10))
+    subscription = bus.subscribe("t", "g")
+    take(subscription, 10)
+    subscription.commit()
+    clock.now += timedelta(days=2)
+    assert subscription.poll(10, 0) == []
+    assert bus.starts("t") == bus.ends("t") == {0: 10}
+    bus.publish("t", [("k", b"1")])
+    assert [record.offset for record in take(subscription, 1)] == [10]
+    subscription.close()
+    bus.close()
+
+
+@contextmanager
+def _file_of_at_most(pages: int) -> Iterator[None]:
+    """Let SQLite run out of space for real: every connection opened meanwhile may not grow its file."""
+
+    def limit(connection: apsw.Connection) -> None:
+        connection.pragma("max_page_count", pages)
+
+    apsw.connection_hooks.append(limit)
+    try:
+        yield
+    finally:
+        apsw.connection_hooks.remove(limit)
+
+
+def test_a_full_disk_is_said_plainly_and_nothing_is_lost(tmp_path: Path) -> None:
+    with _file_of_at_most(40):
+        bus = open_bus("embedded", tmp_path)
+        bus.publish("t", messages(10))
+        with pytest.raises(TransientError, match=r"no space left in .*: free some; nothing was lost"):
+            bus.publish("t", [(f"k:{i}", bytes(10_000)) for i in range(100)])
+        assert values(bus.read("t")) == list(range(10))
+        bus.close()
+    bus = open_bus("embedded", tmp_path)
+    bus.publish("t", messages(10, 10))
+    assert values(bus.read("t")) == list(range(20))
+    bus.close()
+
+
+def test_a_file_that_is_no_log_stops_the_process_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "t.db").write_bytes(b"something else entirely" * 1000)
+    with pytest.raises(FatalError, match=r"t\.db"):
+        open_bus("embedded", tmp_path).publish("t", messages(1))
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="data folder"):
+        open_bus("embedded", tmp_path / "file").publish("t", messages(1))
+
+
+def test_many_threads_publish_through_one_bus(tmp_path: Path) -> None:
+    bus = open_bus("embedded", tmp_path)
+    parts = [messages(500, start) for start in range(0, 4000, 500)]
+    threads = [
+        threading.Thread(
+            target=lambda part=part: [bus.publish("t", part[i : i + 50]) for i in range(0, 500, 50)]
+        )
+        for part in parts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values(bus.read("t")) == list(range(4000))
+    bus.close()
+
+
+class EmbeddedLogIsAList(RuleBasedStateMachine):
+    """Whatever is published, polled, committed, reopened: the log reads as one list a partition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from tempfile import TemporaryDirectory
+
+        self.folder = TemporaryDirectory(prefix="hark-log-")
+        self.settings = LogSettings(partitions=3)
+        self.bus = EmbeddedBus(Path(self.folder.name), self.settings)
+        self.bus.publish("t", [])
+        self.model: dict[int, list[tuple[str, bytes]]] = {0: [], 1: [], 2: []}
+        self.home: dict[str, int] = {}
+        self.position = dict.fromkeys(range(3), 0)
+        self.committed = dict.fromkeys(range(3), 0)
+        self.subscription = self.bus.subscribe("t", "g")
+
+    @rule(batch=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.binary(max_size=20)), max_size=8))
+    def publish(self, batch: list[tuple[str, bytes]]) -> None:
+        before = self.bus.ends("t")
+        self.bus.publish("t", batch)
+        for record in self.bus.read("t", start=before):
+            assert self.home.setdefault(record.key, record.partition) == record.partition
+        for key, value in batch:
+            self.model[self.home[key]].append((key, value))
+
+    @rule(limit=st.integers(1, 6))
+    def poll(self, limit: int) -> None:
+        records: list[Record] = self.subscription.poll(limit, 0)
+        left = sum(len(self.model[p]) - self.position[p] for p in self.model)
+        assert len(records) == min(limit, left)
+        for record in records:
+            assert record.offset == self.position[record.partition]
+            assert (record.key, record.value) == self.model[record.partition][record.offset]
+            self.position[record.partition] += 1
+
+    @rule()
+    def commit(self) -> None:
+        self.subscription.commit()
+        self.committed = dict(self.position)
+
+    @rule()
+    def leave_and_come_back(self) -> None:
+        self.subscription.close()
+        self.subscription = self.bus.subscribe("t", "g")
+        self.position = dict(self.committed)
+
+    @rule()
+    def reopen(self) -> None:
+        self.bus.close()
+        self.bus = EmbeddedBus(Path(self.folder.name), self.settings)
+
+    @precondition(lambda self: any(self.model.values()))
+    @rule(data=st.data())
+    def read_a_range(self, data: st.DataObject) -> None:
+        start = {p: data.draw(st.integers(0, len(rows))) for p, rows in self.model.items()}
+        end = {p: data.draw(st.integers(start[p], len(rows))) for p, rows in self.model.items()}
+        found = [(r.partition, r.key, r.value) for r in self.bus.read("t", start, end)]
+        assert found == [(p, *row) for p in self.model for row in self.model[p][start[p] : end[p]]]
+
+    @invariant()
+    def ends_and_commits_agree(self) -> None:
+        assert self.bus.ends("t") == {p: len(rows) for p, rows in self.model.items()}
+        assert self.bus.committed("t", "g") == self.committed
+
+    def teardown(self) -> None:
+        self.subscription.close()
+        self.bus.close()
+        self.folder.cleanup()
+
+
+TestEmbeddedLogIsAList = EmbeddedLogIsAList.TestCase
+TestEmbeddedLogIsAList.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_an_address_of_an_unknown_kind_gets_the_list_of_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'redis'.*embedded, kafka, kafka\+confluent"):
+        open_bus("redis://127.0.0.1", tmp_path)
+    with pytest.raises(SettingsError, match="just embedded"):
+        open_bus("embedded://somewhere", tmp_path)
+    with pytest.raises(SettingsError, match="kafka://host:port"):
+        open_bus("kafka://somewhere", tmp_path)

@@ -196,7 +196,7 @@ class Store(Protocol):
         limit: int | None = 50,
         after: str | None = None,
     ) -> Iterator[Hit]:
-        """Yield matching mentions, newest first (ties by id), `limit` None for all.
+        """Yield matching mentions, newest first (ties by id, descending), `limit` None for all.
 
         `after` is the cursor of the last hit of the page before (`cursor_of(hit)`), so that paging neither
         repeats nor skips while new mentions arrive.

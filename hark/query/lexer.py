@@ -25,7 +25,8 @@ _SPACE = re.compile(r"\s+")
 _PHRASE = re.compile(rf"[{QUOTES}]((?:\\.|[^{QUOTES}\\])*)([{QUOTES}]?)", re.DOTALL)
 _FIELD = re.compile(rf"([^\s(){QUOTES}:<>=]+)(?::|\s*(?:<=|>=|<|>|=))\s*")
 _WORD = re.compile(rf"[^\s(){QUOTES}]+")
-_NEAR = re.compile(r"(O?NEAR)(?:/(\d*)([a-z]*))?")
+_NEAR = re.compile(r"(O?NEAR)(?:/(\d*))?")
+_NEARLY_NEAR = re.compile(r"o?near/\d*[a-z]*", re.IGNORECASE)
 _TILDE = re.compile(r"~\d+")
 
 
@@ -149,11 +150,10 @@ def _word_kind(text: str, position: int, value: str, in_values: bool, before: st
     if value in ("&&", "||", "&", "|", "!"):
         meant = {"&": "AND", "|": "OR", "!": "NOT"}[value[0]]
         raise QueryError(text, position, f"{value!r} means nothing here", f"did you mean {meant}?")
-    near = _NEAR.fullmatch(value.upper() if "/" in value else value)
-    if near is not None and not in_values:
-        return _near(text, position, value)
     if in_values:
         return "VALUE"
+    if _NEAR.fullmatch(value) or _NEARLY_NEAR.fullmatch(value):
+        return _near(text, position, value)
     if _TILDE.fullmatch(value) and before in ("PHRASE", "RPAR"):
         raise QueryError(
             text, position, f"{value!r} means nothing here", f"did you mean one NEAR/{value[1:]} other?"
@@ -163,7 +163,7 @@ def _word_kind(text: str, position: int, value: str, in_values: bool, before: st
 
 def _near(text: str, position: int, value: str) -> str:
     found = _NEAR.fullmatch(value)
-    if found is None or found[3]:
+    if found is None:
         lower = value.upper()
         ordered = lower.startswith("O") or lower.endswith("F")
         digits = re.sub(r"\D", "", value) or "5"

@@ -23,6 +23,8 @@ from hark.query.lexer import QUOTES, Cutter
 
 MOST_TERMS = 1_000
 """Words and values in one query; each word of a phrase counts."""
+LONGEST_PHRASE = 100
+"""Words."""
 LEAST_LETTERS = 2
 """Letters or digits that a pattern with * or ? must have, so that it does not stand for nearly every word."""
 
@@ -185,8 +187,13 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
     def _words(self, token: Token) -> Node:
         parts = self._parts(token)
         if not parts:
-            hint = "ask for a link with url:…" if re.search(r"(?i)https?:|www\.", token) else ""
+            link = re.search(r"(?i)https?:|www\.", token)
+            hint = "ask for a link with url:…" if link else "leave it away"
             raise self._fail(token, f"there is no word in {_short(token)!r}", hint)
+        if len(parts) > LONGEST_PHRASE:
+            raise self._fail(
+                token, f"a phrase has at most {LONGEST_PHRASE} words, and this one has {len(parts):,}"
+            )
         self._count(len(parts), token)
         return parts[0] if len(parts) == 1 else Phrase(tuple(parts))
 
@@ -197,13 +204,13 @@ class _Builder(Transformer_NonRecursive[Token, Any]):
             return [Term(word) for word in tokens(token)]
         many, one = [letter for letter in _LETTERS if letter not in text][:2]
         found = tokens(text.replace("*", many).replace("?", one))
+        if any(len(word) >= LONGEST_TOKEN for word in found):
+            raise self._fail(token, f"a pattern has fewer than {LONGEST_TOKEN} characters")
         return [self._part(word.replace(many, "*").replace(one, "?"), token) for word in found]
 
     def _part(self, word: str, token: Token) -> Term | Wildcard:
         if "*" not in word and "?" not in word:
             return Term(word)
-        if len(word) >= LONGEST_TOKEN:
-            raise self._fail(token, f"a pattern has fewer than {LONGEST_TOKEN} characters")
         if sum(character.isalnum() for character in word) < LEAST_LETTERS:
             problem = (
                 f"{word!r} stands for nearly every word: a pattern needs {LEAST_LETTERS} letters or digits"
@@ -316,7 +323,7 @@ def _rfc3339(instant: datetime) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"
+    return str(text) if len(text) <= 40 else text[:39] + "…"
 
 
 _LARK = Lark(_GRAMMAR, parser="lalr", lexer=Cutter, maybe_placeholders=False)

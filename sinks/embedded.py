@@ -54,6 +54,8 @@ class _Selection(Struct, frozen=True):
 
     sql: str
     parameters: tuple[str | int, ...]
+    row: str
+    """The row's number; where it leads the way to the rows, so that it can order them."""
 
 
 class EmbeddedStore:
@@ -231,27 +233,28 @@ class EmbeddedStore:
             db.create_scalar_function("decided", partial(_decided, Matcher(query), self._taxonomy), 1)
         if plan.match is None:
             where.insert(0, "m.n BETWEEN ? AND ?")
-            return _Selection(f"FROM mentions m WHERE {' AND '.join(where)}", (first, last, *parameters))
+            return _Selection(
+                f"FROM mentions m WHERE {' AND '.join(where)}", (first, last, *parameters), "m.n"
+            )
         joined = " CROSS JOIN mentions m ON m.n = search.rowid" if rows or where else ""
         where.insert(0, "search MATCH ? AND search.rowid BETWEEN ? AND ?")
         sql = f"FROM search{joined} WHERE {' AND '.join(where)}"
-        return _Selection(sql, (plan.match, first, last, *parameters))
+        return _Selection(sql, (plan.match, first, last, *parameters), "search.rowid")
 
     def _newest(self, query: Query, part: tuple[int, int], after: str | None) -> Iterator[Hit]:
         last: tuple[int, str] | None = None
         if after is not None:
             created, id = _cursor(after)
-            last, part = (-created, id), (part[0], min(part[1], created + 1))
+            last, part = (created, id), (part[0], min(part[1], created + 1))
         with self._reading() as db:
             found = self._selection(db, query, part, rows=True)
-            table = "search.rowid" if "FROM search" in found.sql else "m.n"
             rows = db.execute(
-                f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {table} DESC", found.parameters
+                f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {found.row} DESC", found.parameters
             )
             # Rows of one second are numbered as they came: these few are put in order here.
             for _, group in groupby(rows, key=lambda row: row[0] >> SLOT_BITS):
-                for place, n in sorted(((-created, id), n) for n, created, id in group):
-                    if last is None or place > last:
+                for place, n in sorted((((created, id), n) for n, created, id in group), reverse=True):
+                    if last is None or place < last:
                         ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
                         yield decode_hit(data)
 

@@ -4,7 +4,8 @@ The outcome does not depend on the order of items, within a batch or between bat
 version stands, a deletion stands above all, and persons' labels are kept until their mention is there.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 
 import apsw
 import msgspec
@@ -66,6 +67,7 @@ def write(db: apsw.Connection, items: Sequence[Item], taxonomy: Taxonomy) -> tup
         batch = _Batch(db, taxonomy)
         ids = tuple(wanted)
         standing, gone, said = batch.standing(ids), batch.gone(ids), batch.labels(ids)
+        batch.open_slots(want.tagged for want in wanted.values() if want.tagged is not None)
         for id, want in wanted.items():
             if id in gone:
                 continue
@@ -167,6 +169,18 @@ class _Batch:
         ):
             found.setdefault(id, []).append(_decode_label(label))
         return found
+
+    def open_slots(self, items: Iterable[Tagged]) -> None:
+        """Find the first free row number of each second that `items` may be put into."""
+        seconds = array("q", {to_ms(item.mention.created_at) // 1000 for item in items})
+        if seconds:
+            self._slots = {
+                second: second << SLOT_BITS if last is None or last >> SLOT_BITS < second else last + 1
+                for second, last in self._db.execute(
+                    "SELECT c.value, (SELECT max(n) FROM mentions WHERE n < (c.value + 1) << ?) FROM carray(?) c",
+                    (SLOT_BITS, apsw.carray(seconds)),
+                )
+            }
 
     def delete(self, item: Deleted, old: Standing | None) -> None:
         """Leave a tombstone, and nothing else."""
@@ -270,12 +284,7 @@ class _Batch:
 
     def _slot(self, second: int) -> int:
         """Return the next free row number of a second."""
-        n = self._slots.get(second)
-        if n is None:
-            ((last,),) = self._db.execute(
-                "SELECT max(n) FROM mentions WHERE n < ?", ((second + 1) << SLOT_BITS,)
-            )
-            n = last + 1 if last is not None and last >> SLOT_BITS == second else second << SLOT_BITS
+        n = self._slots[second]
         if n >> SLOT_BITS != second:
             raise RefusedError(f"more than {SLOTS:,} mentions were created in its second")
         self._slots[second] = n + 1

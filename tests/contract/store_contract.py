@@ -1,0 +1,505 @@
+"""What every store must do; each kind inherits this suite.
+
+The expected answers come from `Reference`: the rules of `Store` over a plain dict, and the matcher in memory.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from hark.core.change import Deleted, Item, Labelled, Tagged, key_of
+from hark.core.clock import to_ms
+from hark.core.errors import SettingsError
+from hark.core.mention import Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
+from hark.core.protocols import Books, Bucket, Hit, Store, cursor_of
+from hark.core.tree import Query
+from hark.query.fields import values_of
+from hark.query.match import Document, Matcher
+from sinks import labels
+from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
+
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+HOUR = 3600
+GROUPS = ("brand", "topic", "sentiment", "source", "lang")
+LISTED = (*GROUPS, "author", "site", "hashtag", "country")
+EVERYTHING = parsed("")
+
+
+def tagged(
+    id: str = "x:1",
+    text: str = "my flight is late",
+    at: datetime = NOON,
+    brands: tuple[str, ...] = ("delta",),
+    label: str = "neutral",
+    topics: tuple[str, ...] = (),
+    edit: int = 0,
+    generation: int = 0,
+    title: str | None = None,
+) -> Tagged:
+    """Return a mention with its tags."""
+    mention = Mention(id, source_of(id), text, at, at + timedelta(seconds=9), edit=edit, title=title)
+    sentiment = Sentiment(label, 0.0, 0.5, Vader(0.0, 1.0, 0.0, 0.0))
+    enrichment = Enrichment(
+        "1",
+        Language("en", 0.9),
+        brands,
+        sentiment,
+        tuple(Topic(topic, 0.7) for topic in topics),
+        generation=generation,
+    )
+    return Tagged(mention, enrichment)
+
+
+def label(id: str, tag: str, value: str, minute: int = 0, by: str = "ana") -> Labelled:
+    """Return what a person said, so many minutes after noon."""
+    return Labelled(id, tag, value, by, NOON + timedelta(minutes=minute))
+
+
+def deleted(id: str) -> Deleted:
+    """Return the end of a mention."""
+    return Deleted(id, "by its author", NOON)
+
+
+class Reference:
+    """What a store must answer after `items` were written, in any order and number of times."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.gone: set[str] = set()
+        standing: dict[str, Tagged] = {}
+        said: dict[str, list[Labelled]] = {}
+        for item in items:
+            if isinstance(item, Deleted):
+                self.gone.add(item.id)
+            elif isinstance(item, Labelled):
+                said.setdefault(item.id, []).append(item)
+            else:
+                other = standing.get(item.mention.id)
+                if other is None or item.version > other.version:
+                    standing[item.mention.id] = item
+        self.hits = [
+            Hit(item.mention, labels.apply(item.enrichment, said.get(id, ())))
+            for id, item in standing.items()
+            if id not in self.gone
+        ]
+        self.hits.sort(key=lambda hit: (to_ms(hit.mention.created_at), hit.mention.id), reverse=True)
+
+    def search(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> list[Hit]:
+        matcher = Matcher(query)
+        return [
+            hit
+            for hit in self.hits
+            if (since is None or hit.mention.created_at >= since)
+            and (until is None or hit.mention.created_at < until)
+            and matcher.matches(Document(hit.mention, hit.enrichment, TAXONOMY))
+        ]
+
+    def histogram(
+        self, query: Query, interval_seconds: int, since: datetime, until: datetime, by: str | None = None
+    ) -> list[Bucket]:
+        sums: dict[tuple[int, str | None], list[int]] = {}
+        interval = interval_seconds * 1000
+        for hit in self.search(query, since, until):
+            start = to_ms(hit.mention.created_at) // interval * interval
+            for group in [None] if by is None else values_of(by, hit.mention, hit.enrichment, TAXONOMY):
+                cell = sums.setdefault((start, group), [0, 0, 0])
+                label = hit.enrichment.sentiment.label
+                cell[0] += 1
+                cell[1] += label == "positive"
+                cell[2] += label == "negative"
+        return [Bucket(*key, *sums[key]) for key in sorted(sums, key=lambda key: (key[0], key[1] or ""))]
+
+    def top(self, query: Query, field: str) -> list[tuple[str, int]]:
+        counts: Counter[str] = Counter()
+        for hit in self.search(query):
+            counts.update(values_of(field, hit.mention, hit.enrichment, TAXONOMY))
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+    def books(self) -> dict[str, Books]:
+        books: dict[str, Books] = {}
+        for hit in self.hits:
+            books.setdefault(source_of(hit.mention.id), Books()).indexed += 1
+        for id in self.gone:
+            books.setdefault(source_of(id), Books()).deleted += 1
+        return books
+
+
+def ids(hits: Iterable[Hit]) -> list[str]:
+    """Return the ids of hits, in their order."""
+    return [hit.mention.id for hit in hits]
+
+
+def held(books: dict[str, Books]) -> dict[str, Books]:
+    """Leave out sources of which nothing is held."""
+    return {source: book for source, book in books.items() if book != Books()}
+
+
+class StoreContract:
+    """Subclasses give two fixtures, both with TAXONOMY of tests.support.queries.
+
+    `fresh()` opens a new, empty store; `again(store)` opens what `store` holds once more, beside it.
+    """
+
+    examples = 60
+    """Examples of each property; fewer for a store that takes long to make."""
+
+    @pytest.fixture
+    def store(self, fresh: Callable[[], Store]) -> Store:
+        return fresh()
+
+    def explore(self, property: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
+        """Try `property` on random examples."""
+        allowed = settings(
+            max_examples=self.examples, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        )
+        allowed(given(*strategies)(property))()
+
+    # Nothing, and one
+
+    def test_an_empty_store_answers_every_question(self, store: Store) -> None:
+        assert list(store.search(EVERYTHING)) == []
+        assert store.count(parsed("flight")) == 0
+        assert store.histogram(EVERYTHING, HOUR, NOON, NOW) == []
+        assert store.histogram(parsed("flight"), HOUR, NOON, NOW, by="brand") == []
+        assert store.top(EVERYTHING, "topic") == []
+        assert store.get("x:1") is None
+        assert (held(store.account(["x:1"])[0]), store.account(["x:1"])[1]) == ({}, {})
+        assert list(store.ids()) == []
+        assert store.write([]) == []
+
+    def test_one_mention_is_found_counted_and_given_back_whole(self, store: Store) -> None:
+        item = tagged(at=NOON + timedelta(microseconds=123_456), label="negative")
+        assert store.write([item]) == []
+        hit = Hit(item.mention, item.enrichment)
+        assert list(store.search(parsed("late"))) == [hit]
+        assert store.get("x:1") == hit
+        assert store.count(EVERYTHING) == store.count(parsed("brand:delta flight")) == 1
+        bucket = Bucket(to_ms(NOON), None, 1, 0, 1)
+        assert store.histogram(EVERYTHING, HOUR, NOON, NOW) == [bucket]
+        assert store.histogram(parsed("late"), HOUR, NOON, NOW) == [bucket]
+        assert store.account(["x:1", "x:2"]) == ({"x": Books(1, 0)}, {"x:1": "indexed"})
+        assert list(store.ids()) == [("x:1", False)]
+
+    # Which write stands
+
+    def test_the_higher_version_stands_in_whichever_order_they_come(self, store: Store) -> None:
+        old, new = tagged("x:1", "old"), tagged("x:1", "new", edit=1)
+        again = tagged("x:1", "new", edit=1, generation=1, brands=("united",))
+        for item in (new, old, again, new):
+            assert store.write([item]) == []
+        assert ids(store.search(parsed("new brand:united"))) == ["x:1"]
+        assert store.count(parsed("old OR brand:delta")) == 0
+        assert store.count(EVERYTHING) == 1
+        assert [b.group for b in store.histogram(EVERYTHING, HOUR, NOON, NOW, by="brand")] == ["united"]
+
+    def test_of_equal_versions_the_first_stands(self, store: Store) -> None:
+        store.write([tagged(text="first"), tagged(text="second")])
+        store.write([tagged(text="third")])
+        assert store.count(parsed("first")) == 1
+        assert store.count(parsed("second OR third")) == 0
+
+    def test_an_edit_may_move_a_mention_in_time(self, store: Store) -> None:
+        store.write([tagged()])
+        store.write([tagged(at=NOON - timedelta(hours=2), edit=1)])
+        assert store.count(EVERYTHING, since=NOON) == 0
+        assert [b.start for b in store.histogram(EVERYTHING, HOUR, NOON - timedelta(days=1), NOW)] == [
+            to_ms(NOON) - 2 * HOUR * 1000
+        ]
+
+    def test_a_deletion_leaves_its_tombstone_and_nothing_else(self, store: Store) -> None:
+        store.write([tagged("x:1", topics=("late-flight",)), tagged("x:2", "stays")])
+        store.write([label("x:1", "intent", "complaint"), deleted("x:1")])
+        assert store.get("x:1") is None
+        assert ids(store.search(EVERYTHING)) == ["x:2"]
+        assert store.count(parsed("flight")) == store.count(parsed("topic:delay")) == 0
+        assert sum(b.count for b in store.histogram(EVERYTHING, HOUR, NOON, NOW)) == 1
+        assert store.top(EVERYTHING, "topic") == []
+        assert store.account(["x:1", "x:2"]) == ({"x": Books(1, 1)}, {"x:1": "deleted", "x:2": "indexed"})
+        assert sorted(store.ids()) == [("x:1", True), ("x:2", False)]
+
+    def test_a_deletion_wins_for_ever_and_before_its_mention_too(self, store: Store) -> None:
+        store.write([deleted("x:1"), deleted("x:1")])
+        store.write([tagged("x:1"), label("x:1", "intent", "complaint")])
+        store.write([tagged("x:1", "again", edit=70_000, generation=9), deleted("x:1")])
+        assert list(store.search(EVERYTHING)) == []
+        assert store.account(["x:1"]) == ({"x": Books(0, 1)}, {"x:1": "deleted"})
+
+    def test_a_label_stands_above_every_later_enrichment(self, store: Store) -> None:
+        store.write([tagged(label="positive", topics=("delay",))])
+        store.write([label("x:1", "sentiment", "negative"), label("x:1", "topic", "baggage, late-flight")])
+        store.write([tagged(label="positive", topics=("delay",), edit=3, generation=8)])
+        (hit,) = store.search(parsed("sentiment:negative topic:baggage topic:operations"))
+        assert hit.enrichment.sentiment.label == "negative"
+        assert [topic.id for topic in hit.enrichment.topics] == ["baggage", "late-flight"]
+        assert [reason.why for reason in hit.enrichment.reasons] == ["labelled by ana"] * 2
+        assert store.count(parsed("sentiment:positive")) == 0
+        assert store.histogram(EVERYTHING, HOUR, NOON, NOW) == [Bucket(to_ms(NOON), None, 1, 0, 1)]
+
+    def test_a_label_waits_for_its_mention(self, store: Store) -> None:
+        assert store.write([label("x:1", "brand", "united")]) == []
+        assert store.account(["x:1"])[1] == {}
+        assert list(store.ids()) == []
+        store.write([tagged()])
+        assert store.count(parsed("brand:united")) == 1
+        assert store.count(parsed("brand:delta")) == 0
+
+    def test_of_two_labels_the_later_one_stands_in_whichever_order_they_come(self, store: Store) -> None:
+        for id, minutes in (("x:1", (1, 2)), ("x:2", (2, 1))):
+            store.write([tagged(id)])
+            for minute in minutes:
+                store.write([label(id, "urgency", f"of minute {minute}", minute)])
+        assert store.top(EVERYTHING, "brand") == [("delta", 2)]
+        assert ids(store.search(parsed('urgency:"of minute 2"'))) == ["x:2", "x:1"]
+
+    # What is refused
+
+    def test_what_cannot_be_stored_is_refused_and_the_rest_goes_on(self, store: Store) -> None:
+        refusals = store.write(
+            [
+                tagged("x:1", "one"),
+                tagged("x:2", at=datetime(9999, 12, 31, tzinfo=UTC)),
+                label("x:1", "mood", "sour"),
+                tagged("x:3", at=datetime(1931, 1, 1, tzinfo=UTC)),
+                tagged("x:4", "\ud800"),
+                label("x:1", "sentiment", " "),
+                tagged("x:5", "five"),
+            ]
+        )
+        assert [refusal.index for refusal in refusals] == [1, 2, 3, 4, 5]
+        assert "9999" in refusals[0].reason
+        assert "mood" in refusals[1].reason
+        assert ids(store.search(EVERYTHING)) == ["x:5", "x:1"]
+
+    # Order, pages, ranges
+
+    def test_mentions_come_newest_first_and_those_of_one_instant_by_id(self, store: Store) -> None:
+        times = [NOON + timedelta(milliseconds=ms) for ms in (0, 0, 1, 1, 999, 1000, 1000, -1)]
+        items = [tagged(f"x:{i}", at=at) for i, at in enumerate(times)]
+        store.write(items[4:])
+        store.write(items[:4])
+        assert ids(store.search(EVERYTHING)) == [f"x:{i}" for i in (6, 5, 4, 3, 2, 1, 0, 7)]
+        assert ids(store.search(parsed("flight"), limit=3)) == ["x:6", "x:5", "x:4"]
+        assert ids(store.search(EVERYTHING, limit=None)) == [f"x:{i}" for i in (6, 5, 4, 3, 2, 1, 0, 7)]
+
+    @pytest.mark.parametrize("text", ["flight", "", "my ONEAR/2 late", "flight followers>=0 OR brand:delta"])
+    def test_pages_neither_repeat_nor_skip_while_new_mentions_arrive(self, store: Store, text: str) -> None:
+        draw = random.Random(5)
+        first = [tagged(f"x:{i}", at=NOON + timedelta(milliseconds=draw.randrange(4000))) for i in range(60)]
+        store.write(first)
+        expected = ids(Reference(first).hits)
+        found: list[str] = []
+        after: str | None = None
+        while page := list(store.search(parsed(text), limit=7, after=after)):
+            found += ids(page)
+            after = cursor_of(page[-1])
+            newest = NOON + timedelta(seconds=5, milliseconds=len(found))
+            store.write([tagged(f"reddit:{len(found)}", at=newest)])
+        assert found == expected
+
+    def test_a_wrong_cursor_is_refused(self, store: Store) -> None:
+        with pytest.raises(SettingsError, match="cursor"):
+            list(store.search(EVERYTHING, after="yesterday"))
+
+    @pytest.mark.parametrize("text", ["", "flight", "brand:delta"])
+    def test_a_range_includes_its_begin_and_excludes_its_end(self, store: Store, text: str) -> None:
+        step = timedelta(milliseconds=1)
+        moments = [NOON - step, NOON, NOON + step, NOW - step, NOW, NOW + step]
+        store.write([tagged(f"x:{i}", at=at) for i, at in enumerate(moments)])
+        query = parsed(text)
+        assert ids(store.search(query, NOON, NOW)) == ["x:3", "x:2", "x:1"]
+        assert store.count(query, NOON, NOW) == 3
+        assert store.count(query, NOON + step, NOW + step) == 3
+        assert sum(bucket.count for bucket in store.histogram(query, HOUR, NOON, NOW)) == 3
+        assert sum(bucket.count for bucket in store.histogram(query, HOUR, NOON + step, NOW - step)) == 1
+        assert store.top(query, "brand", NOON, NOW) == [("delta", 3)]
+        assert store.count(query, NOW, NOON) == 0
+        assert store.histogram(query, HOUR, NOW, NOON) == []
+
+    # Counts
+
+    def test_a_mention_counts_in_each_of_its_groups_and_in_the_topics_above(self, store: Store) -> None:
+        store.write(
+            [
+                tagged(
+                    "x:1", brands=("delta", "Love Field"), topics=("late-flight", "delay"), label="positive"
+                ),
+                tagged("x:2", brands=(), topics=("cancelled",), label="negative"),
+            ]
+        )
+        start = to_ms(NOON)
+        assert store.histogram(EVERYTHING, HOUR, NOON, NOW, by="brand") == [
+            Bucket(start, "delta", 1, 1, 0),
+            Bucket(start, "love field", 1, 1, 0),
+        ]
+        assert store.histogram(parsed("flight"), HOUR, NOON, NOW, by="topic") == [
+            Bucket(start, "cancelled", 1, 0, 1),
+            Bucket(start, "delay", 1, 1, 0),
+            Bucket(start, "late-flight", 1, 1, 0),
+            Bucket(start, "operations", 2, 1, 1),
+        ]
+        assert store.histogram(parsed('brand:"Love Field"'), HOUR, NOON, NOW) == [
+            Bucket(start, None, 1, 1, 0)
+        ]
+        assert store.top(EVERYTHING, "topic", limit=2) == [("operations", 2), ("cancelled", 1)]
+
+    def test_a_field_that_is_not_counted_is_named_with_those_that_are(self, store: Store) -> None:
+        with pytest.raises(SettingsError, match="brand"):
+            store.top(EVERYTHING, "colour")
+        with pytest.raises(SettingsError, match="brand"):
+            store.histogram(EVERYTHING, HOUR, NOON, NOW, by="colour")
+
+    # Accounts
+
+    def test_an_account_is_of_the_instant_before_its_first_id_is_drawn(
+        self, store: Store, again: Callable[[Store], Store]
+    ) -> None:
+        store.write([tagged("x:1"), deleted("x:2")])
+
+        def drawn() -> Iterator[str]:
+            again(store).write([tagged("x:3"), deleted("x:1")])
+            yield from ("x:1", "x:2", "x:3", "x:4", "x:\0")
+
+        assert store.account(drawn()) == ({"x": Books(1, 1)}, {"x:1": "indexed", "x:2": "deleted"})
+        assert store.account(["x:3"]) == ({"x": Books(1, 2)}, {"x:3": "indexed"})
+
+    # Life
+
+    def test_what_was_written_is_there_after_reopening(
+        self, store: Store, again: Callable[[Store], Store]
+    ) -> None:
+        store.write([tagged("x:1"), deleted("x:2"), label("x:3", "brand", "united")])
+        store.close()
+        store.close()
+        other = again(store)
+        assert ids(other.search(parsed("flight"))) == ["x:1"]
+        other.write([tagged("x:2"), tagged("x:3")])
+        assert ids(other.search(EVERYTHING)) == ["x:3", "x:1"]
+        assert other.count(parsed("brand:united")) == 1
+
+    def test_readers_see_counts_grow_and_never_fail_while_another_writes(
+        self, store: Store, again: Callable[[Store], Store]
+    ) -> None:
+        reader = again(store)
+        done = threading.Event()
+        seen: list[int] = []
+
+        def read() -> None:
+            while not done.is_set():
+                seen.append(reader.count(parsed("flight")))
+                found = ids(reader.search(parsed("brand:delta late"), limit=20))
+                assert len(set(found)) == len(found)
+
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read)
+            try:
+                for batch in range(20):
+                    times = [NOON + timedelta(seconds=second) for second in range(25)]
+                    store.write([tagged(f"x:{batch}-{i}", at=at) for i, at in enumerate(times)])
+            finally:
+                done.set()
+            reading.result()
+        assert seen == sorted(seen)
+        assert reader.count(parsed("flight")) == 500
+
+    # Properties
+
+    def test_any_order_and_repetition_of_writes_gives_the_same(self, fresh: Callable[[], Store]) -> None:
+        def property(items: list[Item], data: st.DataObject) -> None:
+            store, reference = fresh(), Reference(items)
+            shuffled = data.draw(st.permutations(items + data.draw(_some_of(items))))
+            for batch in _batches(data, shuffled):
+                assert store.write(batch) == []
+            self.check(store, reference, [EVERYTHING, parsed("brand:delta"), parsed("love OR delay*")])
+            known = {key_of(item) for item in items}
+            books, states = store.account(known)
+            assert held(books) == reference.books()
+            assert states == {id: "indexed" for id in ids(reference.hits)} | dict.fromkeys(
+                reference.gone, "deleted"
+            )
+            assert sorted(store.ids()) == sorted((id, state == "deleted") for id, state in states.items())
+            store.close()
+
+        self.explore(property, histories(), st.data())
+
+    def test_every_query_finds_and_counts_what_the_matcher_does(self, fresh: Callable[[], Store]) -> None:
+        def property(pairs: list[tuple[Mention, Enrichment]], texts: list[str]) -> None:
+            store = fresh()
+            items = [Tagged(mention, enrichment) for mention, enrichment in pairs]
+            assert store.write(items) == []
+            self.check(store, Reference(items), [parsed(text) for text in texts])
+            store.close()
+
+        self.explore(property, collections(max_size=20), st.lists(queries(), min_size=8, max_size=16))
+
+    def check(self, store: Store, reference: Reference, asked: Sequence[Query]) -> None:
+        """Compare answers to `asked`, over all time and over a range that cuts through hours."""
+        begin, end = NOW - timedelta(days=2, minutes=7), NOW - timedelta(hours=3, seconds=5)
+        for place, query in enumerate(asked):
+            found = list(store.search(query, limit=None))
+            assert found == reference.search(query), query.text
+            within = reference.search(query, begin, end)
+            assert store.count(query) == len(found), query.text
+            assert store.count(query, begin, end) == len(within), query.text
+            assert ids(store.search(query, begin, end)) == ids(within[:50]), query.text
+            by = (None, *GROUPS)[place % (len(GROUPS) + 1)]
+            assert store.histogram(query, HOUR, begin, end, by) == reference.histogram(
+                query, HOUR, begin, end, by
+            ), (query.text, by)
+            field = LISTED[place % len(LISTED)]
+            assert store.top(query, field, limit=1000) == reference.top(query, field), (query.text, field)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Item]:
+    """Draw what may happen to some mentions: texts and tags of several versions, labels, deletions."""
+    items: list[Item] = []
+    for mention, enrichment in draw(collections(max_size=6)):
+        for edit, generation in draw(
+            st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=3, unique=True)
+        ):
+            at = mention.created_at + timedelta(minutes=draw(st.sampled_from([0, 0, 0, edit * 20])))
+            tags = replace(enrichment, brands=draw(_brands), generation=generation)
+            items.append(
+                Tagged(replace(mention, edit=edit, text=f"{mention.text} {edit}", created_at=at), tags)
+            )
+        for tag, value in draw(st.lists(_labels, max_size=2)):
+            items.append(label(mention.id, tag, value, draw(st.integers(0, 3)), draw(_persons)))
+        if draw(st.integers(0, 3)) == 0:
+            items.append(deleted(mention.id))
+    return items
+
+
+_brands = st.sampled_from([(), ("delta",), ("delta", "love field"), ("southwest",)])
+_persons = st.sampled_from(["ana", "bo"])
+_labels = st.sampled_from(
+    [
+        ("sentiment", "negative"),
+        ("sentiment", "positive"),
+        ("topic", "baggage"),
+        ("topic", "late-flight,cancelled"),
+        ("topic", ""),
+        ("brand", "delta"),
+        ("intent", "praise"),
+        ("urgency", ""),
+    ]
+)
+
+
+def _some_of(items: list[Item]) -> st.SearchStrategy[list[Item]]:
+    return st.lists(st.sampled_from(items), max_size=6) if items else st.just([])
+
+
+def _batches(data: st.DataObject, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    rest = list(items)
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        yield rest[:size]
+        del rest[:size]

@@ -18,7 +18,6 @@ from msgspec import Struct, field
 from hark.core.change import Item, Labelled, Tagged, key_of
 from hark.core.clock import to_ms
 from hark.core.errors import FatalError, SettingsError, TransientError
-from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Books, Bucket, Hit, Refusal, cursor_of
 from hark.core.tree import Query
 from hark.query.elastic import EVERYTHING, WORDS, Dsl, Narrowed, narrow
@@ -142,6 +141,10 @@ class _Refreshed(Struct):
     shards: _Shards = field(default_factory=_Shards, name="_shards")
 
 
+class _Created(Struct):
+    shards_acknowledged: bool = True
+
+
 class _Moment(Struct):
     id: str
 
@@ -166,8 +169,8 @@ def open_store(address: str, data_dir: Path, taxonomy: Taxonomy) -> "Elasticsear
 class ElasticsearchStore:
     """See hark.core.protocols.Store. Another process sees a write within a second (refresh_interval).
 
-    `search`, `histogram` and `top` refresh before they look only when this object has written since; `count`,
-    `account` and `ids` always do.
+    `search`, `histogram` and `top` refresh before they look when they are the first, and after a write of this
+    object; `count`, `account` and `ids` always do.
     """
 
     def __init__(self, address: Address, taxonomy: Taxonomy) -> None:
@@ -175,7 +178,7 @@ class ElasticsearchStore:
         self._names = Names(address.prefix)
         self._client = Client(address)
         self._months: set[str] = set()
-        self._unseen = False
+        self._unseen = True
         try:
             self._prepare()
         except BaseException:
@@ -193,8 +196,6 @@ class ElasticsearchStore:
                 "was made by another version of Hark: name another prefix at the end of the store's address"
             )
             raise SettingsError(f"store: the index {names.heads} {problem}")
-        health = f"/_cluster/health/{names.heads},{names.month('*')}"
-        self._client.ask("GET", health, dict[str, Any], wait_for_status="yellow", timeout="30s")
 
     def close(self) -> None:
         """Close the connections; idempotent."""
@@ -262,30 +263,22 @@ class ElasticsearchStore:
                     found[document.id] = document
         return found
 
-    def _fresh_rows(self, items: Sequence[Item], writes: Mapping[str, Write]) -> dict[str, bytes]:
-        rows: dict[str, bytes] = {}
-        for id, write in writes.items():
-            if write.row is not None:
-                item = items[write.row]
-                assert isinstance(item, Tagged)
-                rows[id] = self._row_lines(item.mention, item.enrichment, write.head)
-        return rows
+    def _fresh_rows(self, items: Sequence[Item], writes: Mapping[str, Write]) -> dict[str, Hit]:
+        return {id: _hit(items[write.row]) for id, write in writes.items() if write.row is not None}
 
     def _stale_rows(
         self, items: Sequence[Item], waiting: Mapping[str, Items], writes: Mapping[str, Write]
-    ) -> dict[str, bytes]:
+    ) -> dict[str, Hit]:
         """Return the rows of ids whose head had the mention already: for new labels, or after a crash."""
         known = [id for id, write in writes.items() if write.row is None and write.head.state == "indexed"]
-        rows: dict[str, bytes] = {}
+        rows: dict[str, Hit] = {}
         for found in self._read_rows([(writes[id].head.months[-1], id) for id in known]):
             head, hit = writes[found.id].head, found.row.hit
             if hit is not None and Tagged(hit.mention, hit.enrichment).version == head.version:
                 if found.version < head.revision:
-                    rows[found.id] = self._row_lines(hit.mention, hit.enrichment, head)
+                    rows[found.id] = hit
             elif (index := first_of_version(head.version, waiting[found.id])) is not None:
-                item = items[index]
-                assert isinstance(item, Tagged)
-                rows[found.id] = self._row_lines(item.mention, item.enrichment, head)
+                rows[found.id] = _hit(items[index])
         return rows
 
     def _read_rows(self, places: Sequence[tuple[str, str]]) -> Iterator[_FoundRow]:
@@ -298,9 +291,9 @@ class ElasticsearchStore:
                     )
                 yield document
 
-    def _row_lines(self, mention: Mention, enrichment: Enrichment, head: Head) -> bytes:
-        row = row_of(mention, labels.apply(enrichment, head.labels), self._taxonomy)
-        return self._action(mention.id, head.months[-1], head.revision) + quoted(row)
+    def _row_lines(self, hit: Hit, head: Head) -> bytes:
+        row = row_of(hit.mention, labels.apply(hit.enrichment, head.labels), self._taxonomy)
+        return self._action(hit.mention.id, head.months[-1], head.revision) + quoted(row)
 
     def _action(self, id: str, month: str, revision: int) -> bytes:
         where = {
@@ -313,15 +306,18 @@ class ElasticsearchStore:
 
     def _write_rows(
         self,
-        rows: Mapping[str, bytes],
+        rows: Mapping[str, Hit],
         writes: dict[str, Write],
         before: Mapping[str, Head],
         refusals: dict[int, str],
     ) -> None:
-        for month in {writes[id].head.months[-1] for id in rows} - self._months:
-            self._create(self._names.month(month), {})
-            self._months.add(month)
-        outcomes = dict(zip(rows, self._client.bulk(list(rows.values())), strict=True))
+        self._make_months({writes[id].head.months[-1] for id in rows})
+        lines = (self._row_lines(hit, writes[id].head) for id, hit in rows.items())
+        try:
+            outcomes = dict(zip(rows, self._client.bulk(lines), strict=True))
+        except TransientError:
+            self._months.clear()  # one may have been removed meanwhile
+            raise
         # 409: a newer row stands there already.
         refused = {id: outcome for id, outcome in outcomes.items() if outcome.status in (400, 413)}
         if refused:
@@ -355,14 +351,29 @@ class ElasticsearchStore:
         ]
         self._client.bulk([self._action(*place) + b"{}\n" for place in left])
 
+    def _make_months(self, months: set[str]) -> None:
+        """Make indices that this object has not seen, and let them be searched once they can be."""
+        for month in months - self._months:
+            index = self._names.month(month)
+            self._create(index, {})
+            aliased = {"actions": [{"add": {"index": index, "alias": self._names.rows}}]}
+            self._client.ask("POST", "/_aliases", dict[str, Any], aliased)
+            self._months.add(month)
+
     def _create(self, index: str, body: Mapping[str, Any]) -> None:
         try:
-            self._client.ask("PUT", f"/{index}", dict[str, Any], body)
+            ready = self._client.ask("PUT", f"/{index}", _Created, body).shards_acknowledged
         except ApiError as error:
             if "resource_already_exists_exception" not in str(error.body):
                 raise TransientError(
                     f"Elasticsearch does not make the index {index}: {error.body}"
                 ) from error
+            health = f"/_cluster/health/{index}"
+            ready = not self._client.ask(
+                "GET", health, _Health, wait_for_status="yellow", timeout="30s"
+            ).timed_out
+        if not ready:
+            raise TransientError(f"the index {index} has no running shard: see Elasticsearch's own log")
 
     # ------------------------------------------------------------------ reading
 
@@ -608,6 +619,11 @@ def _objection(item: Item) -> str | None:
     if reason is None and isinstance(item, Labelled):
         reason = labels.refusal(item)
     return reason
+
+
+def _hit(item: Item) -> Hit:
+    assert isinstance(item, Tagged)
+    return Hit(item.mention, item.enrichment)
 
 
 def _listed(refusals: Mapping[int, str]) -> list[Refusal]:

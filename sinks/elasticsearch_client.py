@@ -5,7 +5,8 @@ encoded and answers decoded here, by msgspec.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +21,10 @@ from hark.core.errors import FatalError, SettingsError, TransientError
 
 T = TypeVar("T")
 
-BODY_BYTES = 8 << 20
-"""Where a bulk body is cut; Elasticsearch takes 100 MB, a proxy before it often ten."""
+BODY_BYTES = 1 << 20
+"""Where a bulk body is cut: large enough for the server's work, small enough to encode one during another."""
+_AT_ONCE = 2
+"""Bulk requests under way at a time."""
 TIMEOUT_SECONDS = 60.0
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
 """Seconds before each new try of what the server was too busy for; after the last it is for the caller to wait."""
@@ -113,6 +116,7 @@ class Client:
     def __init__(self, address: Address, sleep: Callable[[float], None] = time.sleep) -> None:
         self.url = address.url
         self._sleep = sleep
+        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="elasticsearch")
         tls: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
         raw = _Raw()
         kinds = (
@@ -148,28 +152,38 @@ class Client:
             found = self._client.perform_request(method, path, params=params, headers=headers, body=data)
             return msgspec.json.decode(found.body, type=answer)
 
-    def bulk(self, operations: Sequence[bytes]) -> list[Outcome]:
+    def bulk(self, operations: Iterable[bytes]) -> list[Outcome]:
         """Perform operations (each its lines, ending in a new line) and return their outcomes, in order.
 
-        What the server was too busy for is sent again, and that alone; TransientError when it stays busy or
-        goes away. Then some may have been done, so operations must bear repetition.
+        They are drawn while those before them are under way. What the server was too busy for is sent again,
+        and that alone; TransientError when it stays busy or goes away. Then some may have been done, so
+        operations must bear repetition.
         """
-        outcomes: list[Outcome | None] = [None] * len(operations)
-        waiting = list(range(len(operations)))
-        for pause in (*_PAUSES, None):
-            busy: list[int] = []
-            for piece in _pieces(waiting, operations):
-                for index, outcome in zip(piece, self._send([operations[i] for i in piece]), strict=True):
-                    outcomes[index] = outcome
-                    if outcome.status in _BUSY:
-                        busy.append(index)
+        requests: list[Future[list[Outcome]]] = []
+        try:
+            for piece in _pieces(operations):
+                requests.append(self._threads.submit(self._insist, piece))
+            return [outcome for request in requests for outcome in request.result()]
+        finally:
+            # After a failure nothing may go on behind the caller's back.
+            for request in requests:
+                request.cancel()
+            wait(requests)
+
+    def _insist(self, operations: list[bytes]) -> list[Outcome]:
+        outcomes = self._send(operations)
+        for pause in _PAUSES:
+            busy = [index for index, outcome in enumerate(outcomes) if outcome.status in _BUSY]
             if not busy:
-                return [outcome for outcome in outcomes if outcome is not None]
-            if pause is None:
-                break
-            waiting = busy
+                return outcomes
             self._sleep(pause)
-        raise TransientError(f"Elasticsearch at {self.url} is too busy: {_why(outcomes, busy)}")
+            for index, outcome in zip(busy, self._send([operations[i] for i in busy]), strict=True):
+                outcomes[index] = outcome
+        left = [outcome for outcome in outcomes if outcome.status in _BUSY]
+        if left:
+            problem = f"{len(left)} operations got {left[0].status}: {left[0].error}"
+            raise TransientError(f"Elasticsearch at {self.url} is too busy: {problem}")
+        return outcomes
 
     def _send(self, operations: list[bytes]) -> list[Outcome]:
         try:
@@ -191,6 +205,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; idempotent."""
+        self._threads.shutdown()
         self._client.close()
 
     @contextmanager
@@ -232,15 +247,15 @@ def quoted(document: object) -> bytes:
     return msgspec.json.encode(document) + b"\n"
 
 
-def _pieces(indices: list[int], operations: Sequence[bytes]) -> Iterator[list[int]]:
-    piece: list[int] = []
+def _pieces(operations: Iterable[bytes]) -> Iterator[list[bytes]]:
+    piece: list[bytes] = []
     size = 0
-    for index in indices:
-        if piece and size + len(operations[index]) > BODY_BYTES:
+    for operation in operations:
+        if piece and size + len(operation) > BODY_BYTES:
             yield piece
             piece, size = [], 0
-        piece.append(index)
-        size += len(operations[index])
+        piece.append(operation)
+        size += len(operation)
     if piece:
         yield piece
 
@@ -254,12 +269,6 @@ def _checked(outcome: Outcome, url: str) -> Outcome:
             f"store: Elasticsearch at {url} does not allow this user to write: {outcome.error}"
         )
     raise TransientError(f"Elasticsearch at {url} cannot write now ({outcome.status}): {outcome.error}")
-
-
-def _why(outcomes: Sequence[Outcome | None], indices: list[int]) -> str:
-    outcome = outcomes[indices[0]]
-    assert outcome is not None
-    return f"{len(indices)} operations got {outcome.status}: {outcome.error}"
 
 
 def _said(error: ApiError) -> str:

@@ -78,7 +78,8 @@ def template(names: Names) -> dict[str, Any]:
     return {
         "index_patterns": [names.month("*")],
         "priority": 200,
-        "template": {"settings": settings, "mappings": _ROWS, "aliases": {names.rows: {}}},
+        "allow_auto_create": False,  # an index that is searched before its shard has started fails the search
+        "template": {"settings": settings, "mappings": _ROWS},
         "_meta": {"layout": LAYOUT},
     }
 

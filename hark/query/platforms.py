@@ -206,18 +206,7 @@ class _Translator:
             case _Either(parts):
                 return self._packed(parts)
             case _Both(parts):
-                lists = [part for part in parts if isinstance(part, _Either)]
-                if lists:
-                    longest = max(lists, key=lambda part: len(self._say(part)))
-                    others = [part for part in parts if part is not longest]
-                    middle = len(longest.parts) // 2
-                    halves = (longest.parts[:middle], longest.parts[middle:])
-                    return [
-                        rule
-                        for half in halves
-                        for rule in self.split(_flat(_Both, [*others, _flat(_Either, half)]))
-                    ]
-                return self.split(self._shortened(parts))
+                return self._divided(parts)
             case _:
                 raise AssertionError("a word is never longer than a filter may be")
 
@@ -237,12 +226,36 @@ class _Translator:
                 rules += self.split(part)
         return [*rules, self._say(_flat(_Either, together))] if together else rules
 
-    def _shortened(self, parts: Sequence[_Filter]) -> _Filter:
-        """Leave out one condition: of the forbidding ones the last, else the shortest, which says least."""
-        forbidding = [part for part in parts if isinstance(part, str) and part.startswith("-")]
-        least = forbidding[-1] if forbidding else min(parts, key=lambda part: len(self._say(part)))
-        self.dropped.append(f"{self._say(least)} (the filter would be too long)")
-        return _flat(_Both, [part for part in parts if part is not least])
+    def _divided(self, parts: Sequence[_Filter]) -> list[str]:
+        """Halve the longest list of alternatives, the other conditions beside each half.
+
+        Words keep half of the room; of the lists two stay, since each one more would multiply the filters.
+        """
+        room = self.platform.longest // 2
+        kept: list[_Filter] = []
+        for word in sorted((part for part in parts if isinstance(part, str)), key=_is_forbidding):
+            room -= len(word) + len(self.platform.conjunction)
+            self._keep(word, kept, room >= 0)
+        lists = sorted((part for part in parts if isinstance(part, _Either)), key=self._length)
+        for place, some in enumerate(lists):
+            self._keep(some, kept, place < 2)
+        whole = _flat(_Both, kept)
+        if self._length(whole) <= self.platform.longest:
+            return [self._say(whole)]
+        longest = kept.pop()
+        assert isinstance(longest, _Either)
+        middle = len(longest.parts) // 2
+        halves = (longest.parts[:middle], longest.parts[middle:])
+        return [rule for half in halves for rule in self.split(_flat(_Both, [*kept, _flat(_Either, half)]))]
+
+    def _keep(self, part: _Filter, kept: list[_Filter], room: bool) -> None:
+        if room:
+            kept.append(part)
+        else:
+            self.dropped.append(f"{_short(self._say(part))} (the filter would be too long)")
+
+    def _length(self, part: _Filter) -> int:
+        return len(self._say(part))
 
     def _say(self, whole: _Filter) -> str:
         match whole:
@@ -273,8 +286,16 @@ def _absorbed(whole: _Filter) -> _Filter:
     if isinstance(whole, _Both):
         return _flat(_Both, parts)
     sets = [frozenset(part.parts if isinstance(part, _Both) else (part,)) for part in parts]
-    kept = [part for i, part in enumerate(parts) if not any(other < sets[i] for other in sets)]
+    kept = [
+        part
+        for part, conditions in zip(parts, sets, strict=True)
+        if len(conditions) == 1 or not any(other < conditions for other in sets)
+    ]
     return _flat(_Either, kept)
+
+
+def _is_forbidding(part: str) -> bool:
+    return part.startswith("-")
 
 
 def _grouped(node: Node) -> str:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import IO
 
 import click
+import structlog
 
 from hark import logs
 from hark import settings as settings_module
 from hark.commands.console import PORT, listen
 from hark.commands.options import common
 from hark.commands.roles import metrics_folder
-from hark.core.errors import SettingsError
+from hark.core.errors import SettingsError, TransientError
 from hark.settings import Settings
 from hark.supervisor import Role, Supervisor, hark, stop_on_signals
+
+log = structlog.get_logger()
 
 
 @click.command()
@@ -40,6 +43,7 @@ def run_center(settings: Settings, host: str, port: int) -> None:
     """Supervise all roles of `settings` until a signal; the console listens at `host`:`port`."""
     data = settings.data
     lock = lock_folder(data)
+    _try_parts(settings)
     listener = listen(host, port)
     metrics_folder(data)
     stop = stop_on_signals()
@@ -47,6 +51,19 @@ def run_center(settings: Settings, host: str, port: int) -> None:
         click.echo(f"Hark is up: http://{host}:{port}/healthz · data in {data} · Ctrl-C ends it", err=True)
     Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
     lock.close()
+
+
+def _try_parts(settings: Settings) -> None:
+    """Open each part once: a wrong address is told here and now; a server that is away is waited for."""
+    from hark.wiring import bus_of, state_of, store_of, taxonomy_of
+
+    taxonomy_of(settings)
+    for open_part in (bus_of, store_of, state_of):
+        try:
+            with open_part(settings):
+                pass
+        except TransientError as error:
+            log.warning("waiting", reason=str(error))
 
 
 def roles_of(settings: Settings, listener: int) -> list[Role]:

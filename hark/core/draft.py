@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from hark.core.mention import Entity, Language, Mention, Reason, Sentiment, Topic, Vader
-from hark.core.tokens import LONGEST_TOKEN, spans
+from hark.core.tokens import spans
 
 LONGEST_TEXT = 20_000
 """Characters of a text that are judged; what stands behind them is stored, searched and matched by brands."""
@@ -52,21 +52,5 @@ class Draft(Struct):
     def span(self, first: int, last: int | None = None) -> tuple[int, int]:
         """Return where tokens `first` to `last` (inclusive) begin and end in `text`; computed when asked for."""
         if self.places is None:
-            self.places = _places(self.text, self.lower, self.tokens)
+            self.places = spans(self.text)
         return self.places[first][1], self.places[first if last is None else last][2]
-
-
-def _places(text: str, lower: str, tokens: Sequence[str]) -> Sequence[tuple[str, int, int]]:
-    # In plain text the tokens stand one after the other, and looking for each is quicker than reading again. Links
-    # (which are no tokens), a possessive's lost s, and cut tokens could stand in between with the same letters.
-    if not tokens or not text.isascii() or "://" in lower or "www." in lower or "s" in tokens:
-        return spans(text)
-    places = []
-    end = 0
-    for token in tokens:
-        start = lower.find(token, end)
-        end = start + len(token)
-        if start < 0 or len(token) >= LONGEST_TOKEN:
-            return spans(text)
-        places.append((token, start, end))
-    return places

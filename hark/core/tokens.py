@@ -51,6 +51,8 @@ def spans(text: str) -> list[tuple[str, int, int]]:
     """Return (token, start, end) with positions in `text` as given; the same tokens as `tokens`."""
     if text.isascii():
         return [(_finish(m[1]), m.start(1), m.end(1)) for m in _ASCII_TOKEN.finditer(text) if m[1]]
+    if not _HIDDEN.search(text) and unicodedata.is_normalized("NFKC", text):
+        return [(_finish(m[1]), m.start(1), m.end(1)) for m in _TOKEN.finditer(text) if m[1]]
     plain, begins, ends = _normalized_with_origins(text)
     return [(_finish(m[1]), begins[m.start(1)], ends[m.end(1) - 1]) for m in _TOKEN.finditer(plain) if m[1]]
 

@@ -322,7 +322,7 @@ def _above_site(site: str) -> list[str]:
 
 
 def _above_address(address: str) -> list[str]:
-    path = address.partition("?")[0]
+    path = address.partition("?")[0].rstrip("/")
     steps = path.split("/")
     above = [("/".join(steps[: i + 1])).rstrip("/") for i in range(min(len(steps), _MOST_PREFIXES))]
     return list(dict.fromkeys([address, path, *above]))

@@ -1,0 +1,238 @@
+"""`hark demo`: the whole center on simulated mentions, with a view on the terminal."""
+
+import collections
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from hark import settings as settings_module
+from hark.commands.console import PORT
+from hark.commands.show import local, mention_line
+from hark.core.change import ENRICHED, Tagged, decode_item
+from hark.core.clock import from_ms, monotonic, now, to_ms
+from hark.core.errors import FatalError, TransientError
+from hark.core.protocols import Bus, Subscription
+from hark.settings import SHIPPED, Settings
+from hark.state import SourceState, State
+from hark.supervisor import LIFELINE, hark, stop_on_signals
+
+NEWEST = 14
+_REFRESH_SECONDS = 0.25
+_BOOKS_SECONDS = 2.0
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("hark-demo"),
+    show_default=True,
+    help="Folder of the demo; delete it to begin again.",
+)
+@click.option("--seed", default=7, show_default=True, help="The same seed tells the same story.")
+@click.option("--port", default=PORT, show_default=True, help="Where the console listens.")
+def command(data: Path, seed: int, port: int) -> None:
+    """See Hark work: two weeks of simulated mentions of three airlines, then live.
+
+    Three platforms are simulated, with the rhythm of day and week, conversations, several languages, and
+    incidents whose complaints swell and fade; the first live one begins three minutes after the start.
+    Everything else is real: the log, the enrichment, the store. Meanwhile, in another terminal:
+
+    \b
+    hark search 'brand:southwest topic:cancelled-flight' --since 1h --data hark-demo
+    hark tail 'sentiment:negative' --data hark-demo
+    hark status --data hark-demo
+    """
+    config = _configuration(data, seed)
+    settings = settings_module.load(config, data)
+    stop = stop_on_signals()
+    console = Console(highlight=False)
+    with _center(settings, port, stop):
+        from hark.wiring import bus_of, state_of
+
+        with bus_of(settings) as bus, state_of(settings) as state:
+            console.print(f"Hark demo: data in {data}, log of the roles in {data / 'demo.log'}")
+            console.print(
+                f"Health: http://127.0.0.1:{port}/healthz · Ctrl-C ends it, and `hark demo` goes on later"
+            )
+            begin = monotonic()
+            _history(state, bus, console, stop)
+            if not stop.is_set():
+                console.print(f"History is in the index after {monotonic() - begin:.0f} s. Now live.")
+                _live(settings, bus, state, console, stop)
+
+
+def _configuration(data: Path, seed: int) -> Path:
+    """Write the shipped settings with simulated sources into the demo's folder, unless they are there."""
+    folder = data / "config"
+    folder.mkdir(parents=True, exist_ok=True)
+    for shipped in SHIPPED.glob("*.toml"):
+        if not (folder / shipped.name).exists():
+            shutil.copyfile(shipped, folder / shipped.name)
+    start = folder / "sources.toml"
+    if "simulator" not in start.read_text():
+        moment = now().isoformat(timespec="seconds")
+        start.write_text(
+            "".join(
+                f'[sources.{name}]\ntype = "simulator"\nplatform = "{name}"\nseed = {seed}\nstart = {moment}\n\n'
+                for name in ("x", "reddit", "bluesky")
+            )
+        )
+    return folder
+
+
+@contextmanager
+def _center(settings: Settings, port: int, stop: threading.Event) -> Iterator[None]:
+    """Run `hark up` for the demo; it ends with this process, however that ends."""
+    read_end, write_end = os.pipe()
+    places = ["--config", str(settings.config), "--data", str(settings.data), "--port", str(port)]
+    with (settings.data / "demo.log").open("ab") as log:
+        process = subprocess.Popen(
+            hark("up", *places),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.PIPE,
+            pass_fds=(read_end,),
+            env={**os.environ, LIFELINE: str(read_end)},
+            start_new_session=True,
+        )
+        said: collections.deque[bytes] = collections.deque(maxlen=20)
+
+        def copy() -> None:
+            for line in process.stderr or ():
+                said.append(line)
+                log.write(line)
+                log.flush()
+
+        copier = threading.Thread(target=copy)
+        copier.start()
+
+        def end() -> None:
+            process.wait()
+            stop.set()
+
+        threading.Thread(target=end, daemon=True).start()
+        try:
+            yield
+        finally:
+            process.terminate()
+            code = process.wait()
+            copier.join()
+            os.close(write_end)
+            os.close(read_end)
+    if code:
+        raise FatalError(f"the center ended: {b''.join(said).decode(errors='replace').strip()}")
+
+
+def _history(state: State, bus: Bus, console: Console, stop: threading.Event) -> None:
+    """Show progress until the history of every source is in the index."""
+    from hark.ledger import ENRICH_GROUP, INDEX_GROUP
+    from ingest.simulator import HISTORY_DAYS
+
+    length = HISTORY_DAYS * 86_400
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        reading = progress.add_task("two weeks of mentions: collected", total=1.0)
+        tagging = progress.add_task("two weeks of mentions: tagged and indexed", total=1.0)
+        while not stop.is_set():
+            states = [source for source in state.source_states() if source.newest_ms]
+            behind = [now().timestamp() - (source.newest_ms or 0) / 1000 for source in states]
+            read = 1 - max(behind) / length if len(states) == 3 else 0.0
+            waiting = _lag(bus, "mentions", ENRICH_GROUP) + _lag(bus, "enriched", INDEX_GROUP)
+            collected = sum(source.published for source in states) or 1
+            indexed = max(0.0, 1 - waiting / collected) * max(read, 0.0)
+            progress.update(reading, completed=max(read, 0.0))
+            progress.update(tagging, completed=indexed)
+            if len(states) == 3 and max(behind) < 3_600 and not waiting:
+                return
+            stop.wait(_REFRESH_SECONDS)
+
+
+def _live(settings: Settings, bus: Bus, state: State, console: Console, stop: threading.Event) -> None:
+    newest: collections.deque[Text] = collections.deque(maxlen=NEWEST)
+    arrivals: collections.deque[tuple[float, str]] = collections.deque()
+    subscription = bus.subscribe(ENRICHED, None)
+    books, due = "", 0.0
+    live = Live(console=console, auto_refresh=False, screen=False)
+    with live if console.is_terminal else _nothing():
+        while not stop.is_set():
+            for item in _poll(subscription):
+                newest.append(mention_line(item.mention, item.enrichment))
+                arrivals.append((monotonic(), item.mention.source))
+                if not console.is_terminal:
+                    console.print(newest[-1], soft_wrap=True)
+            while arrivals and arrivals[0][0] < monotonic() - 60:
+                arrivals.popleft()
+            if monotonic() >= due:
+                books, due = _books(settings), monotonic() + _BOOKS_SECONDS
+            if console.is_terminal:
+                live.update(_view(state.source_states(), arrivals, newest, books), refresh=True)
+        subscription.close()
+
+
+def _poll(subscription: Subscription) -> list[Tagged]:
+    try:
+        items = [decode_item(record.value) for record in subscription.poll(500, _REFRESH_SECONDS)]
+    except TransientError:
+        return []  # the roles are waiting too; the view shows it by its numbers
+    return [item for item in items if isinstance(item, Tagged)]
+
+
+def _view(
+    sources: list[SourceState],
+    arrivals: "collections.deque[tuple[float, str]]",
+    newest: "collections.deque[Text]",
+    books: str,
+) -> Group:
+    table = Table(box=None, header_style="bold", padding=(0, 2))
+    table.add_column("source")
+    for name in ("collected", "last minute", "newest", "behind"):
+        table.add_column(name, justify="right")
+    rates = collections.Counter(source for _, source in arrivals)
+    for source in sources:
+        alive = (to_ms(now()) - (source.alive_ms or 0)) / 1000
+        table.add_row(
+            source.name,
+            f"{source.published:,}",
+            f"{rates[source.name]:,}",
+            local(from_ms(source.newest_ms)) if source.newest_ms else "",
+            f"{alive:.1f} s",
+        )
+    return Group(table, Text(books, style="dim"), Text(), *newest)
+
+
+def _books(settings: Settings) -> str:
+    from hark.wiring import ledger_of
+
+    try:
+        with ledger_of(settings) as (ledger, _):
+            books = ledger.books()
+    except TransientError as error:
+        return str(error)
+    sums = {name: sum(getattr(row, name) for row in books) for name in ("collected", "indexed", "deleted")}
+    pending = sum(row.pending for row in books)
+    balanced = "balance" if all(row.balanced for row in books) else "do NOT balance"
+    return (
+        f"the books {balanced}: {sums['collected']:,} collected = {sums['indexed']:,} indexed + "
+        f"{sum(row.rejected for row in books):,} rejected + {sums['deleted']:,} deleted + {pending:,} pending"
+    )
+
+
+def _lag(bus: Bus, topic: str, group: str) -> int:
+    return sum(bus.ends(topic).values()) - sum(bus.committed(topic, group).values())
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

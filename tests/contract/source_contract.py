@@ -45,6 +45,7 @@ class Runtime:
         self.cursors: list[str] = []
         self.published: list[int] = []
         """How many changes the log held when each cursor was saved."""
+        self.notes: list[str] = [""]
         self.batches = 0
         self.steps = 0
         self.crash_at: frozenset[int] = frozenset()
@@ -95,6 +96,7 @@ class Runtime:
         self._step()
         self.cursors.append(batch.cursor)
         self.published.append(len(self.log))
+        self.notes.append(batch.note)
         self.batches += 1
         self._step()
 
@@ -208,8 +210,8 @@ class SourceContract:
             runtime.collect(said)
             assert runtime.ids() == said
 
-    @settings(max_examples=10, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
-    @given(crashes=st.sets(st.integers(1, 24), min_size=1, max_size=4), faults=st.sets(st.integers(0, 3)))
+    @settings(max_examples=8, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
+    @given(crashes=st.sets(st.integers(1, 24), min_size=1, max_size=3), faults=st.sets(st.integers(0, 3)))
     def test_a_death_at_any_step_loses_nothing(self, crashes: set[int], faults: set[int]) -> None:
         with self.runtime() as runtime:
             said = runtime.platform.say(11)

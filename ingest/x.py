@@ -215,7 +215,9 @@ class _Reading:
             if self._is_long(place.fill):
                 gaps.append(self._gap(place.fill, place.fill.until, "being read from recent search"))
         try:
-            read = self._recent.page(place.fill, self._left())
+            # All of it may have been read already, where a brand's query has gone since the last start.
+            done = self._recent.finished(place.fill)
+            read = Read() if done else self._recent.page(place.fill, self._left())
         except TransientError as error:
             wait = error.wait_seconds or 0.0
             self._search_at = monotonic() + wait

@@ -1,7 +1,9 @@
 """X through the real tweepy, against a local server that speaks its protocol."""
 
 import contextlib
+import hashlib
 import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -352,6 +354,19 @@ def test_a_long_fill_resumes_at_the_page_where_it_was_left(server: XServer) -> N
     assert 150 <= len(rest.ids()) <= 152  # the second around the place where it was left is read again
 
 
+def test_a_fill_goes_on_when_the_brands_have_changed_meanwhile(server: XServer) -> None:
+    said = {f"x:{server.post(ago_seconds=60)}"}
+    begin, end = server.id_at(server.now() - 3600), server.id_at(server.now() - 30)
+    for query, expected in (("southwestair", set()), ("some other query", said)):
+        digest = hashlib.blake2b(query.encode(), digest_size=6).hexdigest()
+        fill = {"since": begin, "until": end, "done": {digest: 0}}
+        runtime = running(server, stream=False)
+        runtime.cursors.append(json.dumps({"since": begin, "month": f"{now():%Y-%m}", "fill": fill}))
+        fresh = {f"x:{server.post()}"}
+        runtime.collect(fresh | expected)
+        assert said & runtime.ids() == expected
+
+
 def test_what_is_older_than_seven_days_stays_an_open_gap(server: XServer) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=9)
     runtime = running(server, stream=False)
@@ -465,3 +480,27 @@ def test_authors_come_with_their_posts(server: XServer) -> None:
     assert isinstance(change, Seen)
     assert change.mention.author is not None
     assert change.mention.author.handle == USER["username"]
+    for route in ("search", "stream"):
+        for params, _ in server.asked(route):
+            assert "author_id" in params["expansions"]
+            assert "note_tweet" in params["tweet.fields"]
+            assert "edit_history_tweet_ids" in params["tweet.fields"]
+            assert "public_metrics" in params["user.fields"]
+
+
+def test_a_stop_is_seen_while_x_does_not_answer(server: XServer) -> None:
+    server.silent = True
+    stop = threading.Event()
+    pace = msgspec.structs.replace(PACE, timeout_seconds=0.5)
+
+    def read() -> None:
+        for _ in source_on(server, pace=pace).read(None, stop):
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    server.wait(lambda: bool(server.requests))
+    stop.set()
+    thread.join(5.0)
+    server.silent = False
+    assert not thread.is_alive()

@@ -66,6 +66,8 @@ class XServer:
         self.history_seconds = 7 * 86_400.0
         self.ahead_seconds = 0.0
         self.stalled = False
+        self.silent = False
+        """Requests are taken and not answered."""
         self.hangs_up = False
         """Every stream is closed cleanly as soon as it is open."""
         self.closing = False
@@ -232,6 +234,11 @@ class _Handler(BaseHTTPRequestHandler):
             fault = self.platform.faults[route].popleft() if self.platform.faults[route] else None
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._send(401, {"title": "Unauthorized", "detail": "Unauthorized", "status": 401})
+        if self.platform.silent:
+            with self.platform.changed:
+                self.platform.changed.wait_for(lambda: self.platform.closing)
+            self.close_connection = True
+            return None
         if fault is not None and fault.cut:
             self.close_connection = True
             return self.connection.close()

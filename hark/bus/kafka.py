@@ -131,17 +131,13 @@ class KafkaBus:
 
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the cluster's answer, asked again for a while where it is restarting or electing a leader."""
-        deadline = monotonic() + REQUEST_SECONDS
         with self._lock, _translated(self._hosts):
-            while True:
-                try:
-                    if self._admin is None:
-                        self._admin = KafkaAdminClient(**self._common)
-                    return question(self._admin)
-                except errors.RetriableError:
-                    if monotonic() > deadline:
-                        raise
-                    time.sleep(0.1)
+            return _patiently(REQUEST_SECONDS, lambda: question(self._open_admin()))
+
+    def _open_admin(self) -> Any:
+        if self._admin is None:
+            self._admin = KafkaAdminClient(**self._common)
+        return self._admin
 
     def subscribe(
         self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)
@@ -157,7 +153,7 @@ class KafkaBus:
                 topic,
                 **self._common,
                 group_id=group,
-                group_instance_id=member_name(group, share),
+                group_instance_id=member_name(topic, group, share),
                 session_timeout_ms=SESSION_SECONDS * 1000,
                 heartbeat_interval_ms=SESSION_SECONDS * 300,
                 enable_auto_commit=False,
@@ -290,7 +286,10 @@ class KafkaSubscription(KafkaTail):
             return
         with _translated(self._hosts):
             try:
-                self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000)
+                _patiently(
+                    DELIVERY_SECONDS,
+                    lambda: self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000),
+                )
             except _LOST_MEMBERSHIP as error:
                 _LOG.info("a rebalance came before the commit, the records are delivered again: %s", error)
 
@@ -302,6 +301,18 @@ def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
         for records in found.values()
         for record in records
     ]
+
+
+def _patiently(seconds: float, call: Callable[[], Any]) -> Any:
+    """Return what `call` returns; where Kafka says that trying again makes sense, try for `seconds`."""
+    deadline = monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except errors.RetriableError:
+            if monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

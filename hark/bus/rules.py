@@ -17,7 +17,7 @@ REQUEST_SECONDS = 10
 SESSION_SECONDS = 10
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def encode(messages: Sequence[tuple[str, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -41,7 +41,9 @@ def too_large(key: str, size: int) -> str:
 def check_name(what: str, name: str) -> None:
     """Raise SettingsError unless `name` can name a topic or a group in every log."""
     if not _NAME.fullmatch(name):
-        raise SettingsError(f"a {what} has a name of letters, digits, '.', '_' and '-', not {name!r}")
+        raise SettingsError(
+            f"a {what} has a name of at most 64 letters, digits, '.', '_' and '-', not {name!r}"
+        )
 
 
 def check_share(share: tuple[int, int]) -> None:
@@ -67,6 +69,7 @@ def topic_config(log: LogSettings) -> dict[str, str]:
     }
 
 
-def member_name(group: str, share: tuple[int, int]) -> str:
+def member_name(topic: str, group: str, share: tuple[int, int]) -> str:
     """Return the name of a static member: the same after a restart, another on another machine."""
-    return f"{group}-{socket.gethostname()}-{share[0]}-of-{share[1]}"
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]
+    return f"{topic}-{group}-{host}-{share[0]}-of-{share[1]}"

@@ -83,7 +83,7 @@ class BusContract:
 
     @pytest.fixture
     def topic(self) -> str:
-        return f"contract.{uuid.uuid4().hex}"
+        return f"contract.{uuid.uuid4().hex}"[:40]
 
     @pytest.fixture
     def open(self, address: str, data: Path) -> Iterator[Open]:
@@ -105,7 +105,7 @@ class BusContract:
     def join(self, bus: Bus, topic: str) -> Iterator[Join]:
         joined: list[Subscription] = []
 
-        def join_(group: str | None = "group", share: tuple[int, int] = (0, 1)) -> Subscription:
+        def join_(group: str | None = f"{topic}.group", share: tuple[int, int] = (0, 1)) -> Subscription:
             joined.append(bus.subscribe(topic, group, share))
             return joined[-1]
 
@@ -150,16 +150,16 @@ class BusContract:
     def test_committed_offsets_survive_a_reopening(self, open: Open, topic: str) -> None:
         bus = open()
         bus.publish(topic, messages(50))
-        subscription = bus.subscribe(topic, "group")
+        subscription = bus.subscribe(topic, f"{topic}.group")
         take(subscription, 50)
         subscription.commit()
         subscription.close()
-        assert bus.committed(topic, "group") == bus.ends(topic)
+        assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
         bus.close()
         again = open()
-        assert again.committed(topic, "group") == again.ends(topic)
+        assert again.committed(topic, f"{topic}.group") == again.ends(topic)
         again.publish(topic, messages(10, 50))
-        subscription = again.subscribe(topic, "group")
+        subscription = again.subscribe(topic, f"{topic}.group")
         assert values(take(subscription, 10)) == list(range(50, 60))
         subscription.close()
 
@@ -174,8 +174,8 @@ class BusContract:
 
     def test_two_groups_each_see_everything(self, bus: Bus, topic: str, join: Join) -> None:
         bus.publish(topic, messages(40))
-        for group in ("one", "two"):
-            subscription = join(group)
+        for name in ("one", "two"):
+            subscription = join(f"{topic}.{name}")
             assert values(take(subscription, 40)) == list(range(40))
             subscription.commit()
 
@@ -222,7 +222,7 @@ class BusContract:
             reader.kill()
             reader.wait()
             began = time.monotonic()
-            assert values(take(join("killed"), 100)) == list(range(100))
+            assert values(take(join(f"{topic}.killed"), 100)) == list(range(100))
             assert (
                 time.monotonic() - began < 8
             )  # less than Kafka's session, which a static member needs not wait for
@@ -307,7 +307,7 @@ class BusContract:
     def test_closing_twice_is_harmless(self, open: Open, topic: str) -> None:
         bus = open()
         bus.publish(topic, messages(1))
-        subscription = bus.subscribe(topic, "group")
+        subscription = bus.subscribe(topic, f"{topic}.group")
         subscription.close()
         subscription.close()
         bus.close()

@@ -1,7 +1,7 @@
 """A process of its own on a log, for tests that kill it: python -m tests.support.bus_process ROLE ADDRESS DATA TOPIC.
 
 `write` publishes batches of ten for ever and prints each batch's number once it is durable; `read` joins the group
-`killed` and prints the number of records polled, without ever committing.
+`TOPIC.killed` and prints the number of records polled, without ever committing.
 """
 
 import sys
@@ -29,7 +29,7 @@ def write(bus: Bus, topic: str) -> None:
 
 
 def read(bus: Bus, topic: str) -> None:
-    subscription = bus.subscribe(topic, "killed")
+    subscription = bus.subscribe(topic, f"{topic}.killed")
     while True:
         if records := subscription.poll(100, 1.0):
             sys.stdout.write(f"{len(records)}\n")

@@ -1,0 +1,124 @@
+"""What a log on Kafka promises beyond the contract: a broker may be killed and come back."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
+
+from hark.bus import open_bus
+from hark.core.errors import FatalError, TransientError
+from hark.core.protocols import Bus
+from hark.settings import LogSettings
+from tests.contract.bus_contract import (
+    PARTITIONS,
+    PATIENCE_SECONDS,
+    BusContract,
+    Join,
+    messages,
+    poll_until,
+    take,
+    values,
+)
+from tests.support.servers import KafkaServer, free_ports
+
+
+class KafkaContract(BusContract):
+    scheme: ClassVar[str]
+
+    @pytest.fixture
+    def address(self, kafka: str) -> str:
+        return f"{self.scheme}://{kafka}"
+
+    @pytest.fixture
+    def killed_broker(self, kafka_server: KafkaServer, kafka: str) -> Iterator[KafkaServer]:
+        yield kafka_server
+        kafka_server.start()
+
+    def test_a_publish_waits_for_a_killed_broker_and_a_consumer_resumes(
+        self, bus: Bus, topic: str, join: Join, killed_broker: KafkaServer
+    ) -> None:
+        bus.publish(topic, messages(100))
+        subscription, tail = join(), join(None)
+        take(subscription, 100)
+        subscription.commit()
+
+        killed_broker.kill()
+        errors: list[Exception] = []
+
+        def publish() -> None:
+            try:
+                bus.publish(topic, messages(100, 100))
+            except Exception as error:  # noqa: BLE001  (handed to the test)
+                errors.append(error)
+
+        blocked = threading.Thread(target=publish)
+        blocked.start()
+        assert subscription.poll(10, 0.5) == []
+        assert blocked.is_alive()
+        killed_broker.start()
+        blocked.join(PATIENCE_SECONDS)
+        assert not blocked.is_alive()
+        assert errors == []
+
+        new = poll_until([subscription], lambda records: len({record.value for record in records}) >= 100)
+        assert set(values(new)) == set(range(100, 200))
+        subscription.commit()
+        bus.publish(topic, messages(10, 200))
+        assert values(take(subscription, 10)) == list(range(200, 210))
+        assert set(values(take(tail, 110))) == set(range(100, 210))
+        assert set(values(bus.read(topic))) == set(range(210))
+
+    def test_a_commit_waits_for_a_killed_broker(
+        self, bus: Bus, topic: str, join: Join, killed_broker: KafkaServer
+    ) -> None:
+        bus.publish(topic, messages(100))
+        subscription = join()
+        take(subscription, 100)
+        killed_broker.kill()
+        starting = threading.Thread(target=killed_broker.start)
+        starting.start()
+        subscription.commit()
+        starting.join()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while bus.committed(topic, f"{topic}.group") != bus.ends(topic):
+            # a rebalance may have come before the commit; then the records come again
+            assert time.monotonic() < deadline
+            subscription.poll(1000, 0.1)
+            subscription.commit()
+
+    def test_a_broker_that_is_not_there_is_a_passing_trouble(self, tmp_path: Path) -> None:
+        (port,) = free_ports(1)
+        bus = open_bus(f"{self.scheme}://127.0.0.1:{port}", tmp_path)
+        with pytest.raises(TransientError, match=str(port)):
+            bus.publish("topic", messages(1))
+        bus.close()
+
+    def test_a_topic_has_the_partitions_and_retention_of_the_settings(
+        self, bus: Bus, topic: str, kafka: str
+    ) -> None:
+        bus.publish(topic, messages(1))
+        assert len(bus.ends(topic)) == PARTITIONS
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        found = admin.describe_configs([ConfigResource("topic", topic)])["topic"][topic]
+        admin.close()
+        assert int(found["retention.ms"]["value"]) == LogSettings().retention_days * 86_400_000
+
+    def test_a_member_whose_place_was_taken_is_told_so_and_cannot_commit(
+        self, bus: Bus, topic: str, join: Join
+    ) -> None:
+        bus.publish(topic, messages(10))
+        first = join()
+        take(first, 10)
+        second = join()
+        take(second, 10)
+        with pytest.raises(FatalError, match="share"):  # noqa: PT012  (one client says so at once, one soon)
+            first.commit()
+            poll_until([first], lambda records: False)
+        assert bus.committed(topic, f"{topic}.group") == bus.starts(topic)
+        second.commit()
+        assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)

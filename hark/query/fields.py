@@ -6,7 +6,7 @@ indexes in one field by splitting at white space; number fields and `created` be
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal
@@ -196,13 +196,19 @@ def _percent(found: re.Match[str]) -> str:
     return "".join(f"%{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))
 
 
-def words_of(mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy = NO_TAXONOMY) -> list[str]:
+def words_of(
+    mention: Mention,
+    enrichment: Enrichment | None,
+    taxonomy: Taxonomy = NO_TAXONOMY,
+    known: Sequence[str] | None = None,
+) -> list[str]:
     """Return the filter tokens of all word fields, each once: what `Field(name, "=", value)` is compared with.
 
     A topic comes with all its ancestors, a site with the sites above it, an address with those above it.
+    `known` spares the tokenizer where the caller has the tokens of title and text already.
     """
     found: list[str] = []
-    for name, values in _values(mention, enrichment, taxonomy).items():
+    for name, values in _values(mention, enrichment, taxonomy, known).items():
         if name == "site":
             values = [above for value in values for above in _above_site(value)]
         elif name == "url":
@@ -241,9 +247,13 @@ def is_word(field: Field) -> bool:
     return BY_NAME[field.name].kind == "word"
 
 
-def _values(mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy) -> dict[str, list[str]]:
+def _values(
+    mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy, known: Sequence[str] | None = None
+) -> dict[str, list[str]]:
     text = f"{mention.title}\n{mention.text}" if mention.title else mention.text
-    tagged = [token for token in tokens(text) if token[0] in "#@"] if _SIGN.search(text) else []
+    tagged = []
+    if _SIGN.search(text):
+        tagged = [token for token in (tokens(text) if known is None else known) if token[0] in "#@"]
     links = [_address(link) for link in _LINK.findall(text)] if _LINK_BEGINS.search(text) else []
     id, author, place = normal(mention.id), mention.author, mention.place
     own = _address(mention.url) if mention.url else ""

@@ -1,0 +1,50 @@
+"""What people write themselves: kafka-python, vaderSentiment, PhraseMatcher, helpers.bulk, in one loop.
+
+    python -m bench.plain_script BOOTSTRAP ELASTICSEARCH INDEX
+
+Offsets are committed after each bulk, so that it is at least honest about crashes.
+"""
+
+import json
+import sys
+
+import spacy
+from elasticsearch import Elasticsearch, helpers
+from kafka import KafkaConsumer
+from spacy.matcher import PhraseMatcher
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from bench.texts import phrases
+
+
+def main(bootstrap: str, address: str, index: str) -> None:
+    """Run until killed."""
+    analyzer = SentimentIntensityAnalyzer()
+    nlp = spacy.blank("en")
+    matcher = PhraseMatcher(nlp.vocab, attr="LOWER")
+    matcher.add("TOPIC", [nlp.make_doc(phrase) for phrase in phrases(300)])
+    client = Elasticsearch(address)
+    consumer = KafkaConsumer(
+        "plain",
+        bootstrap_servers=bootstrap,
+        group_id="plain",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_poll_records=500,
+    )
+    while True:
+        actions = []
+        for records in consumer.poll(1000).values():
+            for record in records:
+                mention = json.loads(record.value)["mention"]
+                doc = nlp(mention["text"])
+                mention["sentiment"] = analyzer.polarity_scores(mention["text"])
+                mention["topics"] = sorted({doc[start:end].text.lower() for _, start, end in matcher(doc)})
+                actions.append({"_index": index, "_id": mention["id"], "_source": mention})
+        if actions:
+            helpers.bulk(client, actions)
+            consumer.commit()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -16,6 +16,7 @@ from hark.core.clock import LATEST, to_ms
 from hark.core.errors import RefusedError
 from hark.core.mention import source_of
 from hark.core.protocols import Hit, Refusal
+from hark.core.tokens import tokens
 from hark.query.fields import Taxonomy, words_of
 from hark.query.sqlite import indexed
 from sinks import labels
@@ -257,7 +258,8 @@ class _Batch:
 
     def _add(self, n: int, item: Tagged, created: int, data: bytes) -> None:
         mention, enrichment = item.mention, item.enrichment
-        words = words_of(mention, enrichment, self._taxonomy)
+        title, text = tokens(mention.title) if mention.title else [], tokens(mention.text)
+        words = words_of(mention, enrichment, self._taxonomy, title + text)
         groups = [""] * len(GROUPS)
         for word in words:
             name, _, value = word.partition("=")
@@ -280,7 +282,7 @@ class _Batch:
             *groups,
         )
         self._rollups.add(1, created, tone, groups)
-        self._rows.append(_Row(row, indexed(mention, words), data))
+        self._rows.append(_Row(row, indexed(title, text, words), data))
 
     def _slot(self, second: int) -> int:
         """Return the next free row number of a second."""

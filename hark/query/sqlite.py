@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from hark.core.mention import Mention
-from hark.core.tokens import tokens
 from hark.core.tree import All, And, Field, Near, Node, Not, Or, Phrase, Query, Term, Wildcard
 from hark.query.fields import is_word, number, word
 
@@ -45,12 +43,9 @@ class Plan(Struct, frozen=True):
     exact: bool = True
 
 
-def indexed(mention: Mention, words: Iterable[str]) -> tuple[str, str]:
-    """Return what the index holds for a mention in its columns `tokens` and `title`; `words` are filter words."""
-    found = tokens(mention.text)
-    found.append(EVERY)
-    found += ["=" + word for word in words]
-    return " ".join(found), " ".join(tokens(mention.title)) if mention.title else ""
+def indexed(title: Sequence[str], text: Sequence[str], words: Iterable[str]) -> tuple[str, str]:
+    """Return what the index holds of a mention's tokens and filter words, in its columns `tokens` and `title`."""
+    return " ".join([*text, EVERY, *["=" + word for word in words]]), " ".join(title)
 
 
 def plan(query: Query, expand: Expand) -> Plan:

@@ -6,7 +6,7 @@ A folder that lacks one of the files uses the shipped one.
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -17,7 +17,9 @@ from hark.settings import SHIPPED, read_toml
 
 LEXICON, TOPICS, INTENTS, URGENCIES, STAGES = range(5)
 """Places of the lists in what `Cues.scan` returns."""
-S = TypeVar("S", bound="Signal")
+
+FILES = ("lexicon.toml", "topics.toml", "signals.toml")
+Kind = Literal["", "praise", "thanks", "fix", "question"]
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +42,8 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True):
     """What each further phrase of the group counts."""
     negated: Weights | None = None
     """The weights behind a negation; None where negation changes nothing."""
-    kind: Literal["", "trouble", "praise", "thanks", "fix", "irony", "question", "request", "news"] = ""
+    kind: Kind = ""
+    """What the rules of enrich.sentiment ask for."""
 
 
 class Quiet(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +88,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
-    """topics.toml."""
+    """topics.toml: a tree by each node's parent."""
 
     topic: tuple[Node, ...]
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -108,17 +111,29 @@ class Signals(Struct, frozen=True, forbid_unknown_fields=True):
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+class Evidence(NamedTuple):
+    """What a topic phrase stands for: node, language ("" English), weight, and its pair and side (-1: none)."""
+
+    node: int
+    language: str
+    weight: float
+    pair: int = -1
+    side: int = 0
+
+
 class Phrasebook(Struct, frozen=True):
     """The three files read, a digest of each, and the search over all their phrases."""
 
     lexicon: Lexicon
     taxonomy: Taxonomy
     signals: Signals
-    digests: tuple[str, str, str]
+    digests: tuple[str, ...]
+    """In the order of FILES."""
     cues: Cues
-    topic_pairs: tuple
-    topic_phrases: tuple[tuple[int, str, float, str], ...]
-    """Of each topic phrase: number of its node, language, weight, and the phrase itself."""
+    evidence: tuple[Evidence, ...]
+    """By the entries of the TOPICS list."""
+    within: tuple[int, ...]
+    """By the number of a pair."""
 
 
 def load(config: Path) -> Phrasebook:
@@ -126,12 +141,13 @@ def load(config: Path) -> Phrasebook:
 
     Raises SettingsError.
     """
-    paths = tuple(
-        folder / name
-        for name in ("lexicon.toml", "topics.toml", "signals.toml")
-        for folder in ((config if (config / name).exists() else SHIPPED),)
-    )
+    paths = tuple((config if (config / name).exists() else SHIPPED) / name for name in FILES)
     return _load(paths, tuple(_content(path) for path in paths))
+
+
+def parents(taxonomy: Taxonomy) -> dict[str, str]:
+    """Return each topic's parent, "" for a root."""
+    return {node.id: node.parent for node in taxonomy.topic}
 
 
 @lru_cache(maxsize=4)
@@ -139,23 +155,25 @@ def _load(paths: tuple[Path, ...], contents: tuple[str, ...]) -> Phrasebook:
     lexicon = read_toml(paths[0], Lexicon)
     taxonomy = read_toml(paths[1], Taxonomy)
     signals = read_toml(paths[2], Signals)
-    topic_phrases = tuple(_topic_phrases(taxonomy, paths[1]))
+    _check(taxonomy, paths[1])
+    entries: dict[Evidence, int] = {}
+    topics = [
+        (phrase, entries.setdefault(evidence, len(entries)))
+        for evidence, phrase in _topic_phrases(taxonomy, paths[1])
+    ]
     cues = Cues(
         [
-            [
-                (phrase, number)
-                for number, group in enumerate(lexicon.group)
-                for line in group.phrases
-                for phrase in expand(line, lexicon.words, f"{paths[0]}: group {group.name!r}")
-            ],
-            [(entry[3], number) for number, entry in enumerate(topic_phrases)],
-            _phrases(signals.intent, signals, paths[2]),
-            _phrases(signals.urgency, signals, paths[2]),
-            _phrases(signals.journey, signals, paths[2]),
+            _phrases(lexicon.group, lexicon.words, paths[0]),
+            topics,
+            *(
+                _phrases(each, signals.words, paths[2])
+                for each in (signals.intent, signals.urgency, signals.journey)
+            ),
         ]
     )
-    made = tuple(digest(content) for content in contents)
-    return Phrasebook(lexicon, taxonomy, signals, (made[0], made[1], made[2]), cues, tuple((i, p.within, p.weight * n.weight) for i, n in enumerate(taxonomy.topic) for p in n.pairs), topic_phrases)
+    within = tuple(pair.within for node in taxonomy.topic for pair in node.pairs)
+    digests = tuple(digest(content) for content in contents)
+    return Phrasebook(lexicon, taxonomy, signals, digests, cues, tuple(entries), within)
 
 
 def _content(path: Path) -> str:
@@ -165,28 +183,48 @@ def _content(path: Path) -> str:
         raise SettingsError(f"{path}: {error}") from error
 
 
-def _topic_phrases(taxonomy: Taxonomy, path: Path) -> Iterator[tuple[int, str, float, str, int, int]]:
-    k = 0
+def _check(taxonomy: Taxonomy, path: Path) -> None:
+    known = parents(taxonomy)
+    if len(known) != len(taxonomy.topic):
+        raise SettingsError(f"{path}: two topics have the same id: give each its own")
+    for node in taxonomy.topic:
+        seen = {node.id}
+        above = node.parent
+        while above:
+            if above not in known or above in seen:
+                raise SettingsError(
+                    f"{path}: topic {node.id!r}: expected a parent that is a topic and not below it: {above!r}"
+                )
+            seen.add(above)
+            above = known[above]
+
+
+def _topic_phrases(taxonomy: Taxonomy, path: Path) -> Iterator[tuple[Evidence, str]]:
+    pairs = -1
     for number, node in enumerate(taxonomy.topic):
-        lists: list[tuple[str, float, Sequence[str], int, int]] = [
-            ("", 2.0 * node.weight, node.strong, 0, 0),
-            ("", node.weight, node.phrases, 0, 0),
-            ("", 0.4 * node.weight, node.weak, 0, 0),
-            *((code, 1.5, phrases, 0, 0) for code, phrases in node.languages.items()),
+        lists: list[tuple[Evidence, Sequence[str]]] = [
+            (Evidence(number, "", 2.0 * node.weight), node.strong),
+            (Evidence(number, "", node.weight), node.phrases),
+            (Evidence(number, "", 0.4 * node.weight), node.weak),
+            *((Evidence(number, code, 1.5 * node.weight), lines) for code, lines in node.languages.items()),
         ]
         for pair in node.pairs:
-            k += 1
-            lists += [("", pair.weight * node.weight, pair.first, k, 0), ("", pair.weight * node.weight, pair.second, k, 1)]
-        for code, weight, lines, kk, side in lists:
+            pairs += 1
+            weight = pair.weight * node.weight
+            lists.append((Evidence(number, "", weight, pairs, 0), pair.first))
+            lists.append((Evidence(number, "", weight, pairs, 1), pair.second))
+        for evidence, lines in lists:
             for line in lines:
                 for phrase in expand(line, taxonomy.words, f"{path}: topic {node.id!r}"):
-                    yield number, code, weight, phrase, kk, side
+                    yield evidence, phrase
 
 
-def _phrases(entries: Sequence[Signal], signals: Signals, path: Path) -> list[tuple[str, int]]:
+def _phrases(
+    entries: Sequence[Group | Signal], words: Mapping[str, Sequence[str]], path: Path
+) -> list[tuple[str, int]]:
     return [
         (phrase, number)
         for number, entry in enumerate(entries)
         for line in entry.phrases
-        for phrase in expand(line, signals.words, f"{path}: {entry.name!r}")
+        for phrase in expand(line, words, f"{path}: {entry.name!r}")
     ]

@@ -1,36 +1,63 @@
 """Sentiment, judged without any training: vaderSentiment's numbers, a lexicon of service talk, and rules.
 
 Three readings (negative, neutral, positive) collect weights in log-odds: from the phrases of lexicon.toml, from
-vaderSentiment's compound with the words taken out that are no feeling in talk with a company ("help", "please",
-the brand "United"), and from how the text is built. Rules weigh them against each other: praise beside trouble is
-irony or courtesy, thanks beside a question are courtesy, thanks for a fix are thanks. The softmax of the three is
-the confidence; every weight is in the reasons. Languages other than English get vaderSentiment's label with
-confidence 0.
+vaderSentiment's compound with the words taken out that are no feeling in talk with a company ("help", "please", the
+brand "United"), and from how the text is built. Rules weigh them against each other: praise beside trouble is irony
+or courtesy, thanks beside a question are courtesy, thanks for a fix are thanks, and a long text to a company is more
+likely a complaint than a short one. The softmax of the three is the confidence; the phrases that weighed most are the
+reasons. Texts in other languages get vaderSentiment's label with confidence 0.
 
-Limits: irony without a cue, and plain statements of fact to a company, are told from complaints by length alone.
+Limits: irony without a cue, and plain statements of fact, are told from complaints by little more than their length.
 """
 
 from collections.abc import Sequence
 from math import exp, sqrt
+from typing import NamedTuple
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from enrich import Context
-from enrich.cues import Cue, longest, negated
-from enrich.phrasebook import LEXICON, Phrasebook, load
+from enrich.cues import FIRST_PERSON, longest, negated
+from enrich.phrasebook import LEXICON, Group, Kind, Phrasebook, Weights, load
 from enrich.text import digest
 from hark.core.draft import Draft
 from hark.core.mention import Reason, Sentiment
 
 RULES = "1"
-"""Changes with every change of the rules below."""
+"""Part of the version: changes with every change of the rules below."""
 
-_VADER_ALPHA = 15.0
-_QUESTION_WORDS = frozenset("is are can could do does did will would what when where which who how any may am was".split())
-_FIRST_PERSON = frozenset("i i'm i've i'll i'd my me we we're we've our us mine im ive".split())
+# Log-odds, chosen by hand.
+_GENERAL_POSITIVE, _GENERAL_NEGATIVE = 2.0, 2.2  # vaderSentiment's compound at 1 and at -1
+_ASKED, _ASKED_AT_ONCE = 1.0, 0.8  # a question mark; a question word before anything else
+_QUOTED = 1.0  # somebody else's words, passed on
+_LINK = 0.8  # a link, and nobody who says "I"
+_SILENT = 0.5  # no word of feeling at all
+_CHEERED = 0.8  # an exclamation mark, and nothing against
+_LONG, _PER_WORD, _LONGEST = -1.0, 0.1, 24  # to the negative: a complaint tells its story
+_SHORT, _PER_WORD_LESS = 1.0, 0.04  # to the neutral
+# Factors.
+_COURTESY = 0.4  # thanks beside a question mark
+_PRAISE_IN_QUESTION = 0.5
+_PRAISE_QUOTED = 0.6
+_MENDED = 0.7  # trouble, where thanks for a fix stand
+_SHARPNESS = 0.6  # of the softmax: weights that come together say less than each alone
+
+_MARKED = 2.0  # negative weight from which praise is in doubt
+_ALPHA = 15.0  # vaderSentiment's own normalization: compound = sum / sqrt(sum² + 15)
+_REASONS = 3
+_ASKING = "is are can could do does did will would what when where which who how any may am was"
+_QUESTION_WORDS = frozenset(_ASKING.split())
+_LABELS = ("negative", "neutral", "positive")
 
 
-P = dict(gpos=1.6,gneg=2.2,q=.8,qw=.8,tq=.4,tr=.8,pq=.5,rt=1.0,prt=.6,dmin=.25,damp=.15,fixneg=.7,bang=.5,nbang=.3,n0=-1.0,n1=.1,u0=1.2,u1=.04,url=.8)
+class Meaning(NamedTuple):
+    """What a phrase adds: log-odds to each reading, those to the positive by kind, and what to call it."""
+
+    negative: float
+    neutral: float
+    positive: float
+    kind: Kind
+    why: str
 
 
 class Judgement:
@@ -40,12 +67,16 @@ class Judgement:
 
     def __init__(self, book: Phrasebook) -> None:
         """Take the phrases and their weights from `book`."""
-        self.version = digest(RULES, book.digests[0])
+        self.version = digest(RULES, book.digests[LEXICON])
         self._cues = book.cues
-        self._groups = book.lexicon.group
-        valences = SentimentIntensityAnalyzer().lexicon
+        self._meanings = [
+            (_meaning(group, group), _meaning(group, group.negated) if group.negated else None, group.again)
+            for group in book.lexicon.group
+        ]
+        valences: dict[str, float] = SentimentIntensityAnalyzer().lexicon
+        # What is taken out of vaderSentiment's sum: quiet words, and handles that look like words.
         self._quiet = {word: valences[word] for word in book.lexicon.quiet.words if word in valences}
-        self._valences = valences
+        self._quiet.update(("@" + word, valence) for word, valence in valences.items() if word.isalnum())
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Judge each draft by its tokens, its cues and vaderSentiment's numbers."""
@@ -58,82 +89,93 @@ class Judgement:
                 draft.sentiment = Sentiment(label, compound, 0.0, draft.vader)
 
     def _judge(self, draft: Draft) -> None:
-        tokens, text = draft.tokens, draft.text
-        kinds = dict.fromkeys(("", "trouble", "praise", "thanks", "fix", "irony", "question", "request", "news"), 0.0)
+        tokens = draft.tokens
+        kinds: dict[Kind, float] = {"": 0.0, "praise": 0.0, "thanks": 0.0, "fix": 0.0, "question": 0.0}
         negative = neutral = 0.0
         seen: set[int] = set()
+        told: list[tuple[float, float, str, int, int]] = []
         for entry, first, last in longest(self._cues.scan(draft)[LEXICON]):
-            group = self._groups[entry]
-            share = 1.0 if entry not in seen else group.again
+            meaning, behind_negation, again = self._meanings[entry]
+            if behind_negation is not None and negated(tokens, first):
+                meaning = behind_negation
+            share = again if entry in seen else 1.0
             seen.add(entry)
-            weights = group
-            if group.negated is not None and negated(tokens, first):
-                weights = group.negated
-            else:
-                kinds[group.kind] += share * (group.positive or group.neutral or group.negative)
-            negative += share * weights.negative
-            neutral += share * weights.neutral
+            negative += share * meaning.negative
+            neutral += share * meaning.neutral
+            kinds[meaning.kind] += share * meaning.positive
+            lean = share * (meaning.positive - meaning.negative)
+            told.append((abs(lean), lean, meaning.why, first, last))
         general = self._general(draft.vader.compound, tokens)
-        marks = text.count("?", 0, 2000)
-        words = len([1 for token in tokens if token[0] != "@"])
-        thanks, fix, praise = kinds["thanks"], kinds["fix"], kinds["praise"]
-        question = kinds["question"]
-        # --- rules
-        if general > 0:
-            praise += P["gpos"] * general
-        else:
-            negative -= P["gneg"] * general
-        first_word = next((token for token in tokens if token[0] != "@"), "")
-        if marks:
-            neutral += P["q"]
-            if first_word in _QUESTION_WORDS:
-                neutral += P["qw"]
-        if thanks and (question or marks or kinds["request"]):
-            thanks *= P["tq"] if marks else P["tr"]
-        positive = thanks + praise + fix
-        if marks:
-            positive *= P["pq"]
-        if "\u201c@" in text or '"@' in text or "RT @" in text:
-            neutral += P["rt"]
-            positive *= P["prt"]
-        if negative > 2.0 and not fix:
-            positive *= max(P["dmin"], 1.3 - negative * P["damp"])
-        elif negative > 2.0:
-            negative *= P["fixneg"]
-        if positive and not negative and "!" in text:
-            positive += P["bang"]
-        elif negative and "!" in text:
-            negative += P["nbang"]
+        positive, neutral, negative = self._weigh(draft, kinds, general, negative, neutral)
         if not seen and general == 0.0:
-            neutral += 0.5
-        size = min(words, 24)
-        negative += P["n0"] + size * P["n1"]
-        neutral += P["u0"] - size * P["u1"]
-        if "http" in text and _FIRST_PERSON.isdisjoint(tokens):
-            neutral += P["url"]
-        self._decide(draft, negative, neutral, positive)
+            neutral += _SILENT
+        self._decide(draft, (negative, neutral, positive))
+        told.sort(reverse=True)
+        for _, lean, why, first, last in told[:_REASONS]:
+            start, end = draft.span(first, last)
+            draft.reasons.append(Reason("sentiment", why, round(lean, 2), start, end))
+        if general:
+            weight = general * (_GENERAL_POSITIVE if general > 0 else _GENERAL_NEGATIVE)
+            draft.reasons.append(Reason("sentiment", "vaderSentiment without quiet words", round(weight, 2)))
+
+    def _weigh(
+        self, draft: Draft, kinds: dict[Kind, float], general: float, negative: float, neutral: float
+    ) -> tuple[float, float, float]:
+        """Return (positive, neutral, negative): the rules, in the order in which they are to be read."""
+        tokens, text = draft.tokens, draft.text
+        thanks, fix = kinds["thanks"], kinds["fix"]
+        praise = kinds["praise"] + max(0.0, general) * _GENERAL_POSITIVE
+        negative += max(0.0, -general) * _GENERAL_NEGATIVE
+        asked = "?" in text
+        if asked:
+            neutral += _ASKED
+            thanks *= _COURTESY
+            if next((token for token in tokens if token[0] != "@"), "") in _QUESTION_WORDS:
+                neutral += _ASKED_AT_ONCE
+        positive = (thanks + praise + fix) * (_PRAISE_IN_QUESTION if asked else 1.0)
+        if "“@" in text or '"@' in text or "RT @" in text:
+            neutral += _QUOTED
+            positive *= _PRAISE_QUOTED
+        if negative > _MARKED:
+            if fix:
+                negative *= _MENDED
+            else:
+                positive *= max(0.25, 1.3 - negative * 0.1)
+        elif positive and not negative and "!" in text:
+            positive += _CHEERED
+        if "http" in text and FIRST_PERSON.isdisjoint(tokens):
+            neutral += _LINK
+        words = min(len(tokens) - text.count("@"), _LONGEST)
+        return positive, neutral + _SHORT - words * _PER_WORD_LESS, negative + _LONG + words * _PER_WORD
 
     def _general(self, compound: float, tokens: Sequence[str]) -> float:
         """Return vaderSentiment's compound without the quiet words and the words of handles."""
         extra = 0.0
+        quiet = self._quiet
         for place, token in enumerate(tokens):
-            if token in self._quiet:
-                if not negated(tokens, place):
-                    extra += self._quiet[token]
-            elif token[0] == "@" and token[1:] in self._valences:
-                extra += self._valences[token[1:]]
+            if token in quiet and not negated(tokens, place):
+                extra += quiet[token]
         if not extra:
             return compound
-        total = compound * sqrt(_VADER_ALPHA / (1.0 - min(compound * compound, 0.9999))) - extra
-        return total / sqrt(total * total + _VADER_ALPHA)
+        total = compound * sqrt(_ALPHA / (1.0 - min(compound * compound, 0.9999))) - extra
+        return total / sqrt(total * total + _ALPHA)
 
-    def _decide(self, draft: Draft, negative: float, neutral: float, positive: float) -> None:
-        scale = 0.6
-        highest = max(negative, neutral, positive)
-        a, b, c = exp((negative - highest) * scale), exp((neutral - highest) * scale), exp((positive - highest) * scale)
-        total = a + b + c
-        label = "negative" if negative == highest else "neutral" if neutral == highest else "positive"
-        draft.sentiment = Sentiment(label, round((c - a) / total, 4), round(1.0 / total, 4), draft.vader)
+    def _decide(self, draft: Draft, readings: tuple[float, float, float]) -> None:
+        highest = max(readings)
+        odds = [exp((reading - highest) * _SHARPNESS) for reading in readings]
+        total = sum(odds)
+        draft.sentiment = Sentiment(
+            _LABELS[readings.index(highest)],
+            round((odds[2] - odds[0]) / total, 4),
+            round(1.0 / total, 4),
+            draft.vader,
+        )
+
+
+def _meaning(group: Group, weights: Group | Weights) -> Meaning:
+    if weights is group:
+        return Meaning(group.negative, group.neutral, group.positive, group.kind, group.name)
+    return Meaning(weights.negative, weights.neutral, weights.positive, "", f"not: {group.name}")
 
 
 def build(context: Context) -> Judgement:

@@ -136,7 +136,7 @@ def _field(text: str, position: int, found: re.Match[str]) -> str:
         text,
         position,
         f"there is no field {found[1]!r}",
-        f"{meant}; to search for the words themselves, put them into quotes",
+        f"{meant} (put it into quotes to search for the words)",
     )
 
 
@@ -172,7 +172,7 @@ def _near(text: str, position: int, value: str) -> str:
             text,
             position,
             f"{value!r} is no operator",
-            f"did you mean {meant}? To search for the words, put them into quotes",
+            f"did you mean {meant}? (put it into quotes to search for the words)",
         )
     if not found[2]:
         raise QueryError(

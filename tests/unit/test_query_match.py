@@ -21,7 +21,7 @@ def matches(query: str, text: str, title: str | None = None) -> bool:
     return compile_query(parse(query)).matches(document(text, title))
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(queries(), st.lists(mentions(), min_size=1, max_size=4))
 def test_the_matcher_agrees_with_the_plain_meaning(text: str, pairs: list[tuple[object, object]]) -> None:
     query = parsed(text)

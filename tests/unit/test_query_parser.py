@@ -150,7 +150,7 @@ def test_a_mistake_in_many_lines_has_line_and_column() -> None:
     assert (shown, caret) == ("  OR united", "  ^")
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(queries())
 @example('place:"say \\"hi\\" \\\\" OR author:"a b"')
 @example("created:2026-11-01 OR -created>now-1d")
@@ -160,7 +160,7 @@ def test_the_printed_tree_parses_to_the_same_tree(text: str) -> None:
     assert describe(parsed(text))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.text(max_size=60), mentions())
 @example("\ud800 brand:\ud800", None)
 def test_any_text_is_answered_or_refused(text: str, pair: tuple[object, object] | None) -> None:
@@ -173,7 +173,7 @@ def test_any_text_is_answered_or_refused(text: str, pair: tuple[object, object] 
         compile_query(query).spans(Document(*pair))  # type: ignore[arg-type]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

@@ -78,7 +78,7 @@ class XFilter:
         return any(words[i : i + len(wanted)] == wanted for i in range(len(words)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(queries(), mentions())
 def test_what_matches_passes_the_platforms_filter(text: str, pair: tuple[Mention, Enrichment]) -> None:
     query = parsed(text)

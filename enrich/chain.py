@@ -15,6 +15,8 @@ from hark.core.protocols import Enricher
 from hark.settings import Brand, read_toml
 
 FILE = "enrichment.toml"
+_TOGETHER = 64
+"""So many go through all steps together: more would leave the processor's caches in between."""
 
 
 class EnrichmentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,11 +35,14 @@ class Chain:
         """Names these steps with their rules, lists and models: other tags come with another version."""
 
     def tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
-        """Return one enrichment a mention, in order; quickest with some hundreds at a time."""
-        drafts = [Draft(mention, mention.text[:LONGEST_TEXT]) for mention in mentions]
-        for step in self.steps:
-            step.enrich(drafts)
-        return [self._finished(draft) for draft in drafts]
+        """Return one enrichment a mention, in order; quickest with a hundred or more at a time."""
+        done: list[Enrichment] = []
+        for begin in range(0, len(mentions), _TOGETHER):
+            drafts = [Draft(m, m.text[:LONGEST_TEXT]) for m in mentions[begin : begin + _TOGETHER]]
+            for step in self.steps:
+                step.enrich(drafts)
+            done += map(self._finished, drafts)
+        return done
 
     def _finished(self, draft: Draft) -> Enrichment:
         return Enrichment(

@@ -29,7 +29,9 @@ from hark.alerts.detector import Detector, Options
 FALSE_WEIGHT = 0.11
 PROBATION_SHARE, PROBATION_ROWS_AT_MOST = 0.15, 750
 MERGE_SECONDS = 3 * 3600
-THRESHOLDS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+THRESHOLDS = tuple(round(0.7 + 0.05 * step, 2) for step in range(13))
+SMOOTHED_OVER = 2
+"""A threshold is judged with its two neighbours on each side: the middle of a plateau, not the edge of a cliff."""
 
 
 class Series(Struct):
@@ -150,21 +152,27 @@ def _events(alerts: Iterable[int], times: Sequence[float]) -> list[list[int]]:
 
 
 def leave_one_out(scores: Mapping[float, Sequence[Score]]) -> tuple[Score, list[float]]:
-    """Score each file with the threshold that has the best NAB score on the others; return the sum and the choices.
+    """Score each file with the threshold that does best on the others; return the sum and the choices.
 
-    `scores` has for each threshold the scores of the files. Equal scores are decided by the fewer false alerts.
+    `scores` has for each threshold, in order, the scores of the files. The best is the highest sum of NAB's score
+    and the event precision in per cent, as the mean over the threshold and its neighbours.
     """
+    thresholds = list(scores)
     total, chosen = Score(), []
-    for left_out in range(len(next(iter(scores.values())))):
-
-        def others(threshold: float, left_out: int = left_out) -> tuple[float, int]:
-            rest = [one for at, one in enumerate(scores[threshold]) if at != left_out]
-            return round(sum(rest, Score()).nab, 1), -sum(one.false_alerts for one in rest)
-
-        best = max(scores, key=others)
-        chosen.append(best)
-        total += scores[best][left_out]
+    for left_out in range(len(scores[thresholds[0]])):
+        worth = []
+        for threshold in thresholds:
+            others = [one for at, one in enumerate(scores[threshold]) if at != left_out]
+            together = sum(others, Score())
+            worth.append(together.nab + 100 * together.precision)
+        best = max(range(SMOOTHED_OVER, len(worth) - SMOOTHED_OVER), key=lambda at: sum(_around(worth, at)))
+        chosen.append(thresholds[best])
+        total += scores[thresholds[best]][left_out]
     return total, chosen
+
+
+def _around(worth: Sequence[float], at: int) -> Sequence[float]:
+    return worth[at - SMOOTHED_OVER : at + SMOOTHED_OVER + 1]
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ DISPERSION_CLIP = 2.5
 DISPERSION_CLIP_CORRECTION = 1.1
 """What clipping at 2.5 deviations takes from the variance of a count, given back."""
 
-BROAD_FLOOR, BROAD_TIMES_USUAL = 4.5, 2.8
-SHARP_FLOOR, SHARP_USUAL = 8.0, 5.0
+BROAD_FLOOR, BROAD_TIMES_USUAL = 4.5, 3.6
+SHARP_FLOOR, SHARP_USUAL = 7.5, 4.6
 """The two thresholds: the broad one grows with the usual surprise, the sharp one with its square, see docs/spikes.md."""
 
 ESCALATION = 3.0

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 BLOCK_SECONDS = 43200.0
 BLOCKS_KEPT = 60
-LOWER, UPPER = 0.7, 0.9
+LOWER, UPPER = 0.6, 0.9
 PRIOR_BLOCKS, FEWEST_PRIOR_BLOCKS, BLOCKS_PER_PRIOR_BLOCK = 14, 4, 4
 """The record begins as if so many half days had been seen; one is dropped for every four that are, down to four."""
 

@@ -7,9 +7,8 @@ token; links are no tokens. A token is cut at 100 characters.
 """
 
 import re
-import sys
 import unicodedata
-from functools import lru_cache
+from itertools import accumulate
 
 LONGEST_TOKEN = 100
 
@@ -24,42 +23,77 @@ _DOMAIN = (
     r"(?:\.[a-z0-9-]{1,63}){0,4}\.(?:social|com|org|net|io|app|dev|co|me|uk|de|fr|es|eu|info|news|blog)\b"
 )
 _EMOJI = "\u2190-\u21ff\u2300-\u23ff\u2460-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff"
+# One group for links and tokens, so that splitting by it gives all of the text.
 _TOKEN = re.compile(
-    rf"(?:https?://|www\.)\S+"
-    rf"|({_WORD}+(?:['’]{_WORD}+)*"
+    rf"((?:https?://|www\.)\S+"
+    rf"|{_WORD}+(?:['’]{_WORD}+)*"
     rf"|@\w+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?"
     rf"|#{_WORD}+"
     rf"|[{_CJK}{_EMOJI}])"
 )
 _ASCII_TOKEN = re.compile(
-    r"(?:https?://|www\.)\S+"
-    rf"|([a-zA-Z0-9_]+(?:'[a-zA-Z0-9_]+)*|@[a-zA-Z0-9_]+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?|#[a-zA-Z0-9_]+)"
+    r"((?:https?://|www\.)\S+"
+    rf"|[a-zA-Z0-9_]+(?:'[a-zA-Z0-9_]+)*|@[a-zA-Z0-9_]+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?|#[a-zA-Z0-9_]+)"
 )
-_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+_HIDDEN = frozenset(_INVISIBLE)
+_REMOVED = dict.fromkeys(map(ord, _INVISIBLE))
 
 
 def tokens(text: str) -> list[str]:
     """Return the tokens of `text` in order; in linear time, whatever the text."""
     if text.isascii():
-        return [_finish(found) for found in _ASCII_TOKEN.findall(text) if found]
-    if _HIDDEN.search(text):
-        text = _HIDDEN.sub("", text)
-    return [_finish(found) for found in _TOKEN.findall(unicodedata.normalize("NFKC", text)) if found]
+        return _finished(_without_links(_ASCII_TOKEN.findall(text), text))
+    if not _HIDDEN.isdisjoint(text):
+        text = text.translate(_REMOVED)
+    text = unicodedata.normalize("NFKC", text)
+    return _finished(_without_links(_TOKEN.findall(text), text))
 
 
 def spans(text: str) -> list[tuple[str, int, int]]:
     """Return (token, start, end) with positions in `text` as given; the same tokens as `tokens`."""
     if text.isascii():
-        return [(_finish(m[1]), m.start(1), m.end(1)) for m in _ASCII_TOKEN.finditer(text) if m[1]]
-    if not _HIDDEN.search(text) and unicodedata.is_normalized("NFKC", text):
-        return [(_finish(m[1]), m.start(1), m.end(1)) for m in _TOKEN.finditer(text) if m[1]]
+        return _split(_ASCII_TOKEN, text)
+    if _HIDDEN.isdisjoint(text) and unicodedata.is_normalized("NFKC", text):
+        return _split(_TOKEN, text)
     plain, begins, ends = _normalized_with_origins(text)
-    return [(_finish(m[1]), begins[m.start(1)], ends[m.end(1) - 1]) for m in _TOKEN.finditer(plain) if m[1]]
+    return [(token, begins[start], ends[end - 1]) for token, start, end in _split(_TOKEN, plain)]
 
 
-@lru_cache(maxsize=65_536)
+def _split(expression: "re.Pattern[str]", text: str) -> list[tuple[str, int, int]]:
+    # Gaps and tokens by turns: where each ends is the sum of the lengths so far.
+    pieces = expression.split(text)
+    ends = list(accumulate(map(len, pieces)))
+    found = pieces[1::2]
+    if "://" in text or "www." in text:
+        places = zip(found, ends[::2], ends[1::2], strict=False)
+        kept = [(piece, start, end) for piece, start, end in places if not _is_link(piece)]
+        return [
+            (token, start, end)
+            for token, (_, start, end) in zip(_finished([place[0] for place in kept]), kept, strict=True)
+        ]
+    return list(zip(_finished(found), ends[::2], ends[1::2], strict=False))
+
+
+def _without_links(found: list[str], text: str) -> list[str]:
+    return [piece for piece in found if not _is_link(piece)] if "://" in text or "www." in text else found
+
+
+def _is_link(piece: str) -> bool:
+    # No token has a colon, and none but a handle has a dot.
+    return piece.startswith(("http://", "https://", "www."))
+
+
+def _finished(found: list[str]) -> list[str]:
+    return [
+        piece.lower()
+        if "'" not in piece and "’" not in piece and len(piece) <= LONGEST_TOKEN
+        else _finish(piece)
+        for piece in found
+    ]
+
+
 def _finish(found: str) -> str:
-    token = sys.intern(found.lower().replace("’", "'")[:LONGEST_TOKEN])
+    token = found.lower().replace("’", "'")[:LONGEST_TOKEN]
     return token[:-2] if token.endswith("'s") and len(token) > 2 else token
 
 
@@ -69,7 +103,7 @@ def _normalized_with_origins(text: str) -> tuple[str, list[int], list[int]]:
     Normalization is done between starters (characters that do not combine with what stands before), so that
     the whole is equal to normalizing at once.
     """
-    kept = [i for i, character in enumerate(text) if not _HIDDEN.match(character)]
+    kept = [i for i, character in enumerate(text) if character not in _HIDDEN]
     visible = "".join(text[i] for i in kept)
     if unicodedata.is_normalized("NFKC", visible):
         return visible, kept, [i + 1 for i in kept]

@@ -4,9 +4,10 @@ How writes stay exact is told in docs/adr/0004-elasticsearch-writes.md.
 """
 
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -15,33 +16,21 @@ from typing import Any
 from elasticsearch import ApiError
 from msgspec import Struct, field
 
-from hark.core.change import Item, Labelled, Tagged, key_of
+from hark.core.change import Item
 from hark.core.clock import to_ms
-from hark.core.errors import FatalError, SettingsError, TransientError
+from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Books, Bucket, Hit, Refusal, cursor_of
 from hark.core.tree import Query
 from hark.query.elastic import EVERYTHING, WORDS, Dsl, Narrowed, narrow
 from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
-from sinks import labels
-from sinks.elasticsearch_client import Address, Client, Outcome, parse_address, quoted
-from sinks.elasticsearch_heads import Head, Write, first_of_version, settle, undone
-from sinks.elasticsearch_mapping import (
-    GROUPS,
-    LAYOUT,
-    Names,
-    heads_index,
-    id_objection,
-    month_of,
-    objection,
-    row_of,
-    template,
-)
+from sinks.elasticsearch_client import Address, Client, parse_address, said_by
+from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
+from sinks.elasticsearch_mapping import GROUPS, Names, id_objection
+from sinks.elasticsearch_write import Writer
 
-_PAGE = 1_000
 _MOST = 10_000
 """Hits, or cells of a histogram, in one answer; more than this Elasticsearch refuses."""
-_MOST_RACES = 10
 _KEEP_ALIVE = "10m"
 _OPTIONS: Mapping[str, object] = {"allow_partial_search_results": "false", "ignore_unavailable": "true"}
 # A point in time already names its indices.
@@ -49,41 +38,9 @@ _PINNED: Mapping[str, object] = {"allow_partial_search_results": "false"}
 _NEWEST_FIRST = [{"created": "desc"}, {"id": "desc"}]
 _POSITIVE, _NEGATIVE = word("sentiment", "positive"), word("sentiment", "negative")
 
-Items = list[tuple[int, Item, str]]
-
-
-class _Row(Struct):
-    hit: Hit | None = None
-
-
-class _FoundRow(Struct, rename={"id": "_id", "index": "_index", "version": "_version", "row": "_source"}):
-    id: str
-    index: str = ""
-    version: int = 0
-    row: _Row = field(default_factory=_Row)
-    error: dict[str, Any] | None = None
-
-
-class _FoundHead(
-    Struct, rename={"id": "_id", "number": "_seq_no", "term": "_primary_term", "head": "_source"}
-):
-    id: str
-    number: int = 0
-    term: int = 0
-    head: Head | None = None
-    error: dict[str, Any] | None = None
-
-
-class _Rows(Struct):
-    docs: list[_FoundRow]
-
-
-class _Heads(Struct):
-    docs: list[_FoundHead]
-
 
 class _RowHits(Struct):
-    hits: list[_FoundRow]
+    hits: list[FoundRow]
 
 
 class _Total(Struct):
@@ -102,7 +59,7 @@ class _Places(Struct):
 
 
 class _HeadHits(Struct):
-    hits: list[_FoundHead] = []
+    hits: list[FoundHead] = []
 
 
 class _RowAnswer(Struct):
@@ -133,28 +90,8 @@ class _Answer(Struct):
     aggregations: dict[str, _Cells] = {}
 
 
-class _Shards(Struct):
-    failed: int = 0
-
-
-class _Refreshed(Struct):
-    shards: _Shards = field(default_factory=_Shards, name="_shards")
-
-
-class _Created(Struct):
-    shards_acknowledged: bool = True
-
-
 class _Moment(Struct):
     id: str
-
-
-class _Mapping(Struct):
-    meta: dict[str, Any] = field(default_factory=dict, name="_meta")
-
-
-class _Index(Struct):
-    mappings: _Mapping
 
 
 def open_store(address: str, data_dir: Path, taxonomy: Taxonomy) -> "ElasticsearchStore":
@@ -173,209 +110,31 @@ class ElasticsearchStore:
     object; `count`, `account` and `ids` always do.
     """
 
-    def __init__(self, address: Address, taxonomy: Taxonomy) -> None:
+    def __init__(
+        self, address: Address, taxonomy: Taxonomy, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._taxonomy = taxonomy
         self._names = Names(address.prefix)
-        self._client = Client(address)
-        self._months: set[str] = set()
+        self._client = Client(address, sleep)
+        self._indices = Indices(self._client, self._names)
+        self._writer = Writer(self._client, self._indices, taxonomy)
         self._unseen = True
         try:
-            self._prepare()
+            self._indices.prepare()
         except BaseException:
             self._client.close()
             raise
-
-    def _prepare(self) -> None:
-        self._client.ask("GET", "/", dict[str, Any])
-        names = self._names
-        self._client.ask("PUT", f"/_index_template/{names.rows}", dict[str, Any], template(names))
-        self._create(names.heads, heads_index())
-        found = self._client.ask("GET", f"/{names.heads}/_mapping", dict[str, _Index])
-        if any(index.mappings.meta.get("layout") != LAYOUT for index in found.values()):
-            problem = (
-                "was made by another version of Hark: name another prefix at the end of the store's address"
-            )
-            raise SettingsError(f"store: the index {names.heads} {problem}")
 
     def close(self) -> None:
         """Close the connections; idempotent."""
         self._client.close()
 
-    # ------------------------------------------------------------------ writing
-
     def write(self, items: Sequence[Item]) -> list[Refusal]:
-        """Write items: heads first, which decide what stands, then rows, then tombstones where rows have left.
-
-        A failure between the steps is mended when the items are written again.
-        """
-        refusals: dict[int, str] = {}
-        waiting: dict[str, Items] = {}
-        for index, item in enumerate(items):
-            reason = _objection(item)
-            if reason is None:
-                month = month_of(item.mention) if isinstance(item, Tagged) else ""
-                waiting.setdefault(key_of(item), []).append((index, item, month))
-            else:
-                refusals[index] = reason
-        if not waiting:
-            return _listed(refusals)
-        self._unseen = True
-        writes, before = self._settle(waiting)
-        rows = self._fresh_rows(items, writes) | self._stale_rows(items, waiting, writes)
-        self._write_rows(rows, writes, before, refusals)
-        self._write_tombstones(writes)
-        return _listed(refusals)
-
-    def _settle(self, waiting: dict[str, Items]) -> tuple[dict[str, Write], dict[str, Head]]:
-        """Bring the heads to their new states; return these, and the heads that stood before."""
-        settled: dict[str, Write] = {}
-        heads: dict[str, _FoundHead] = {}
-        pending = waiting
-        # Most ids are new: the first try says so, and the server contradicts for those that are not.
-        for _ in range(_MOST_RACES):
-            writes = {
-                id: settle(heads[id].head if id in heads else None, items) for id, items in pending.items()
-            }
-            settled |= writes
-            changed = [id for id, write in writes.items() if write.changed]
-            operations = [_head_line(self._names.heads, id, writes[id].head, heads.get(id)) for id in changed]
-            outcomes = self._client.bulk(operations)
-            for id, outcome in zip(changed, outcomes, strict=True):
-                if outcome.status in (400, 413):
-                    raise FatalError(f"Elasticsearch refuses the head of {id!r}: {outcome.error}")
-            lost = [id for id, outcome in zip(changed, outcomes, strict=True) if outcome.status == 409]
-            if not lost:
-                return settled, {id: found.head for id, found in heads.items() if found.head is not None}
-            heads |= self._read_heads(lost)
-            pending = {id: waiting[id] for id in lost}
-        raise TransientError(f"another process keeps changing {lost[0]!r} and {len(lost) - 1} others")
-
-    def _read_heads(self, ids: Sequence[str]) -> dict[str, _FoundHead]:
-        found: dict[str, _FoundHead] = {}
-        for some in _cut(ids, _PAGE):
-            answer = self._client.ask("POST", f"/{self._names.heads}/_mget", _Heads, {"ids": some})
-            for document in answer.docs:
-                if document.error is not None:
-                    raise TransientError(
-                        f"Elasticsearch cannot read a head now: {document.error.get('reason')}"
-                    )
-                if document.head is not None:
-                    found[document.id] = document
-        return found
-
-    def _fresh_rows(self, items: Sequence[Item], writes: Mapping[str, Write]) -> dict[str, Hit]:
-        return {id: _hit(items[write.row]) for id, write in writes.items() if write.row is not None}
-
-    def _stale_rows(
-        self, items: Sequence[Item], waiting: Mapping[str, Items], writes: Mapping[str, Write]
-    ) -> dict[str, Hit]:
-        """Return the rows of ids whose head had the mention already: for new labels, or after a crash."""
-        known = [id for id, write in writes.items() if write.row is None and write.head.state == "indexed"]
-        rows: dict[str, Hit] = {}
-        for found in self._read_rows([(writes[id].head.months[-1], id) for id in known]):
-            head, hit = writes[found.id].head, found.row.hit
-            if hit is not None and Tagged(hit.mention, hit.enrichment).version == head.version:
-                if found.version < head.revision:
-                    rows[found.id] = hit
-            elif (index := first_of_version(head.version, waiting[found.id])) is not None:
-                rows[found.id] = _hit(items[index])
-        return rows
-
-    def _read_rows(self, places: Sequence[tuple[str, str]]) -> Iterator[_FoundRow]:
-        for some in _cut(places, _PAGE):
-            wanted = [{"_index": self._names.month(month), "_id": id} for month, id in some]
-            for document in self._client.ask("POST", "/_mget", _Rows, {"docs": wanted}).docs:
-                if document.error is not None and document.error.get("type") != "index_not_found_exception":
-                    raise TransientError(
-                        f"Elasticsearch cannot read a row now: {document.error.get('reason')}"
-                    )
-                yield document
-
-    def _row_lines(self, hit: Hit, head: Head) -> bytes:
-        row = row_of(hit.mention, labels.apply(hit.enrichment, head.labels), self._taxonomy)
-        return self._action(hit.mention.id, head.months[-1], head.revision) + quoted(row)
-
-    def _action(self, id: str, month: str, revision: int) -> bytes:
-        where = {
-            "_index": self._names.month(month),
-            "_id": id,
-            "version": revision,
-            "version_type": "external",
-        }
-        return quoted({"index": where})
-
-    def _write_rows(
-        self,
-        rows: Mapping[str, Hit],
-        writes: dict[str, Write],
-        before: Mapping[str, Head],
-        refusals: dict[int, str],
-    ) -> None:
-        self._make_months({writes[id].head.months[-1] for id in rows})
-        lines = (self._row_lines(hit, writes[id].head) for id, hit in rows.items())
+        """Write items; the next search of this object sees them."""
         try:
-            outcomes = dict(zip(rows, self._client.bulk(lines), strict=True))
-        except TransientError:
-            self._months.clear()  # one may have been removed meanwhile
-            raise
-        # 409: a newer row stands there already.
-        refused = {id: outcome for id, outcome in outcomes.items() if outcome.status in (400, 413)}
-        if refused:
-            self._undo(refused, writes, before, refusals)
-
-    def _undo(
-        self,
-        refused: Mapping[str, Outcome],
-        writes: dict[str, Write],
-        before: Mapping[str, Head],
-        refusals: dict[int, str],
-    ) -> None:
-        heads = self._read_heads(list(refused))
-        operations = []
-        for id, outcome in refused.items():
-            write = writes.pop(id)
-            index = write.row
-            assert index is not None, f"a row that was taken before is refused: {outcome.error}"
-            refusals[index] = f"Elasticsearch refuses it: {outcome.error}"
-            if id in heads and heads[id].head == write.head:
-                operations.append(_head_line(self._names.heads, id, undone(before.get(id), write), heads[id]))
-        # 409: another process has gone on from there.
-        self._client.bulk(operations)
-
-    def _write_tombstones(self, writes: Mapping[str, Write]) -> None:
-        """Put an empty document over each row that no longer stands, so that none written late comes back."""
-        left = [
-            (id, month, write.head.revision)
-            for id, write in writes.items()
-            for month in (write.head.months if write.head.state == "deleted" else write.head.months[:-1])
-        ]
-        self._client.bulk([self._action(*place) + b"{}\n" for place in left])
-
-    def _make_months(self, months: set[str]) -> None:
-        """Make indices that this object has not seen, and let them be searched once they can be."""
-        for month in months - self._months:
-            index = self._names.month(month)
-            self._create(index, {})
-            aliased = {"actions": [{"add": {"index": index, "alias": self._names.rows}}]}
-            self._client.ask("POST", "/_aliases", dict[str, Any], aliased)
-            self._months.add(month)
-
-    def _create(self, index: str, body: Mapping[str, Any]) -> None:
-        try:
-            ready = self._client.ask("PUT", f"/{index}", _Created, body).shards_acknowledged
-        except ApiError as error:
-            if "resource_already_exists_exception" not in str(error.body):
-                raise TransientError(
-                    f"Elasticsearch does not make the index {index}: {error.body}"
-                ) from error
-            health = f"/_cluster/health/{index}"
-            # 408 when it takes longer
-            self._client.ask("GET", health, dict[str, Any], wait_for_status="yellow", timeout="30s")
-            ready = True
-        if not ready:
-            raise TransientError(f"the index {index} has no running shard: see Elasticsearch's own log")
-
-    # ------------------------------------------------------------------ reading
+            return self._writer.write(items)
+        finally:
+            self._unseen = True
 
     def search(
         self,
@@ -404,7 +163,7 @@ class ElasticsearchStore:
     ) -> Iterator[Hit]:
         left = limit
         while left is None or left > 0:
-            size = _PAGE if left is None else min(left, _PAGE)
+            size = PAGE if left is None else min(left, PAGE)
             body: dict[str, Any] = {
                 "query": _within(wanted.dsl, since, until),
                 "sort": _NEWEST_FIRST,
@@ -498,17 +257,24 @@ class ElasticsearchStore:
         else:
             self._see_own_writes()
             dsl = _within(wanted.dsl, since, until)
-            terms = {"terms": {"field": field, "size": limit, "shard_size": max(limit, _MOST)}}
-            answer = self._search(
-                {"query": dsl, "size": 0, "track_total_hits": False, "aggs": {"top": terms}}, _Answer
-            )
-            cells = answer.aggregations.get("top", _Cells())
-            if cells.doc_count_error_upper_bound == 0:
-                return [(cell.key, cell.doc_count) for cell in cells.buckets]
-            # Some month has more values than it tells: count them all.
+            first = self._first(dsl, field, limit)
+            if first is not None:
+                return first
             for cell in self._cells(dsl, [{"group": {"terms": {"field": field}}}], {}):
                 counted[cell.key["group"]] = cell.doc_count
         return sorted(counted.items(), key=lambda value: (-value[1], value[0]))[:limit]
+
+    def _first(self, dsl: Dsl, field: str, limit: int) -> list[tuple[str, int]] | None:
+        """Return the most frequent values if each month can tell all that matter in one answer, else None."""
+        if not 0 < limit <= _MOST:
+            return None
+        terms = {"terms": {"field": field, "size": limit, "shard_size": _MOST}}
+        answer = self._search(
+            {"query": dsl, "size": 0, "track_total_hits": False, "aggs": {"top": terms}}, _Answer
+        )
+        cells = answer.aggregations.get("top", _Cells())
+        exact = cells.doc_count_error_upper_bound == 0
+        return [(cell.key, cell.doc_count) for cell in cells.buckets] if exact else None
 
     def _values(self, name: str, hit: Hit) -> list[str]:
         return values_of(_group(name), hit.mention, hit.enrichment, self._taxonomy)
@@ -537,10 +303,10 @@ class ElasticsearchStore:
         """Return one mention as it stands now, whether refreshed or not."""
         if id_objection(id) is not None:
             return None
-        found = self._read_heads([id]).get(id)
+        found = self._indices.heads([id]).get(id)
         if found is None or found.head is None or found.head.state != "indexed":
             return None
-        return next(self._read_rows([(found.head.months[-1], id)])).row.hit
+        return next(self._indices.rows([(found.head.months[-1], id)])).row.hit
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
         """Return the books and the states of `ids`, from the heads: one shard, so one instant."""
@@ -554,9 +320,9 @@ class ElasticsearchStore:
                     book.indexed = cell.doc_count
                 elif cell.key["state"] == "deleted":
                     book.deleted = cell.doc_count
-            for some in _cut(ids, _PAGE):
+            for some in cut(ids, PAGE):
                 wanted = {"ids": {"values": [id for id in some if id_objection(id) is None]}}
-                body = {"query": wanted, "size": _PAGE, "track_total_hits": False}
+                body = {"query": wanted, "size": PAGE, "track_total_hits": False}
                 for found in self._search(body | pin, _HeadAnswer).hits.hits:
                     if found.head is not None and found.head.state in ("indexed", "deleted"):
                         known[found.id] = found.head.state
@@ -574,16 +340,14 @@ class ElasticsearchStore:
                     yield place.id, place.index == heads
                 body["search_after"] = found[-1].sort
 
-    # ------------------------------------------------------------------ requests
-
     def _search(self, body: Dsl, answer: type[Any]) -> Any:
         path, options = ("/_search", _PINNED) if "pit" in body else (f"/{self._names.rows}/_search", _OPTIONS)
         try:
-            return self._client.ask("POST", path, answer, body, **options)
+            return self._client.ask("POST", path, answer, body, expected=(400, 404), **options)
         except ApiError as error:
             if error.meta.status == 404:
                 raise TransientError("Elasticsearch has let go of a long search: begin it again") from error
-            raise SettingsError(f"Elasticsearch does not take this query: {error.body}") from error
+            raise SettingsError(f"Elasticsearch does not take this query: {said_by(error)}") from error
 
     def _see_own_writes(self) -> None:
         if self._unseen:
@@ -592,10 +356,7 @@ class ElasticsearchStore:
     def _refresh(self) -> None:
         self._unseen = False
         try:
-            path = f"/{self._names.rows},{self._names.heads}/_refresh"
-            answer = self._client.ask("POST", path, _Refreshed, ignore_unavailable="true")
-            if answer.shards.failed:
-                raise TransientError("Elasticsearch cannot refresh all indices now")
+            self._indices.refresh()
         except BaseException:
             self._unseen = True
             raise
@@ -609,32 +370,9 @@ class ElasticsearchStore:
         try:
             yield {"pit": {"id": moment.id, "keep_alive": _KEEP_ALIVE}}
         finally:
-            self._client.ask("DELETE", "/_pit", dict[str, Any], {"id": moment.id})
-
-
-def _objection(item: Item) -> str | None:
-    reason = id_objection(key_of(item))
-    if reason is None and isinstance(item, Tagged):
-        reason = objection(item)
-    if reason is None and isinstance(item, Labelled):
-        reason = labels.refusal(item)
-    return reason
-
-
-def _hit(item: Item) -> Hit:
-    assert isinstance(item, Tagged)
-    return Hit(item.mention, item.enrichment)
-
-
-def _listed(refusals: Mapping[int, str]) -> list[Refusal]:
-    return [Refusal(index, refusals[index]) for index in sorted(refusals)]
-
-
-def _head_line(index: str, id: str, head: Head, found: _FoundHead | None) -> bytes:
-    if found is None:
-        return quoted({"create": {"_index": index, "_id": id}}) + quoted(head)
-    where = {"_index": index, "_id": id, "if_seq_no": found.number, "if_primary_term": found.term}
-    return quoted({"index": where}) + quoted(head)
+            # What is not let go of here ends by itself, when it was kept long enough.
+            with suppress(ApiError, TransientError):
+                self._client.ask("DELETE", "/_pit", dict[str, Any], {"id": moment.id}, expected=(404,))
 
 
 def _within(dsl: Dsl, since: datetime | None, until: datetime | None) -> Dsl:
@@ -656,9 +394,3 @@ def _group(name: str) -> str:
     if name not in GROUPS:
         raise SettingsError(f"nothing is counted by {name!r}; expected one of: {', '.join(GROUPS)}")
     return name
-
-
-def _cut(things: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rest = iter(things)
-    while some := list(islice(rest, size)):
-        yield some

@@ -17,7 +17,7 @@ import msgspec
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from msgspec import Struct
 
-from hark.core.errors import FatalError, SettingsError, TransientError
+from hark.core.errors import SettingsError, TransientError
 
 T = TypeVar("T")
 
@@ -139,16 +139,16 @@ class Client:
         path: str,
         answer: type[T],
         body: object = None,
+        expected: tuple[int, ...] = (),
         **params: object,
     ) -> T:
         """Send one request (`body`: bytes as they are, else encoded as JSON) and decode what comes back.
 
-        Raises SettingsError, TransientError, FatalError, and ApiError for 400, 404, 409 and 413 alone: those
-        mean something else at each place.
+        Raises SettingsError, TransientError, and Elasticsearch's own ApiError for the `expected` statuses.
         """
         headers = _LINES if isinstance(body, bytes) else _JSON
         data = None if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
-        with self._translated():
+        with self._translated(expected):
             found = self._client.perform_request(method, path, params=params, headers=headers, body=data)
             return msgspec.json.decode(found.body, type=answer)
 
@@ -187,16 +187,13 @@ class Client:
 
     def _send(self, operations: list[bytes]) -> list[Outcome]:
         try:
-            answer = self.ask("POST", "/_bulk", _Bulk, b"".join(operations), timeout="10s")
-        except ApiError as error:
-            if error.meta.status == 413:
-                if len(operations) == 1:
-                    return [
-                        Outcome(413, Failure("too_large", "larger than Elasticsearch takes in one request"))
-                    ]
-                half = len(operations) // 2
-                return self._send(operations[:half]) + self._send(operations[half:])
-            raise FatalError(f"Elasticsearch at {self.url} refuses a bulk request: {_said(error)}") from error
+            body = b"".join(operations)
+            answer = self.ask("POST", "/_bulk", _Bulk, body, expected=(413,), timeout="10s")
+        except ApiError:
+            if len(operations) == 1:
+                return [Outcome(413, Failure("too_large", "larger than Elasticsearch takes in one request"))]
+            half = len(operations) // 2
+            return self._send(operations[:half]) + self._send(operations[half:])
         except TransientError as error:
             if isinstance(error.__cause__, ApiError) and error.__cause__.meta.status in _BUSY:
                 return [Outcome(error.__cause__.meta.status, Failure("busy", str(error)))] * len(operations)
@@ -209,14 +206,16 @@ class Client:
         self._client.close()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, expected: tuple[int, ...]) -> Iterator[None]:
         where = f"Elasticsearch at {self.url}"
         try:
             yield
         except UnsupportedProductError as error:
             raise SettingsError(f"store: what answers at {self.url} is not Elasticsearch 9") from error
         except ApiError as error:
-            status, said = error.meta.status, _said(error)
+            status, said = error.meta.status, said_by(error)
+            if status in expected:
+                raise
             if status == 401:
                 problem = "refuses the login: check user and password in the address of the store"
                 raise SettingsError(f"store: {where} {problem}") from error
@@ -225,7 +224,7 @@ class Client:
             if "media_type_header" in said or status == 406:
                 raise SettingsError(f"store: what answers at {self.url} is not Elasticsearch 9") from error
             if status in (400, 404, 409, 413):
-                raise
+                raise SettingsError(f"store: {where} refuses a request: {said}") from error
             raise TransientError(f"{where} answers with {status}: {said}") from error
         except elastic_transport.TlsError as error:
             if "certificate verify failed" in str(error).lower().replace("_", " "):
@@ -271,7 +270,7 @@ def _checked(outcome: Outcome, url: str) -> Outcome:
     raise TransientError(f"Elasticsearch at {url} cannot write now ({outcome.status}): {outcome.error}")
 
 
-def _said(error: ApiError) -> str:
+def said_by(error: ApiError) -> str:
     """Return the server's own reason, from the body of its answer."""
     try:
         problem = msgspec.json.decode(error.body, type=_Problem).error

@@ -21,7 +21,8 @@ class Head(Struct, frozen=True, omit_defaults=True):
     """The state of one id.
 
     `labelled`: only labels have come so far; `refused`: Elasticsearch would not take its row. `version` is that
-    of the mention that stands; `months` are the indices that hold a row or tombstone of it, the row's last.
+    of the mention that stands, -1 for none; `months` are the indices that may hold a row or a tombstone of it,
+    the row's last.
     """
 
     source: str
@@ -49,7 +50,7 @@ def settle(head: Head | None, items: Iterable[tuple[int, Item, str]]) -> Write:
     for index, item, month in items:
         match item:
             case Tagged():
-                if state is None or (state.state != "deleted" and _is_newer(item, state)):
+                if state is None or item.version > state.version:
                     state, row = _tagged(state, item, month), index
             case Labelled():
                 state = _labelled(state, item)
@@ -59,11 +60,6 @@ def settle(head: Head | None, items: Iterable[tuple[int, Item, str]]) -> Write:
     changed = state != head
     revision = (head.revision if head else 0) + changed
     return Write(msgspec.structs.replace(state, revision=revision), changed, row)
-
-
-def _is_newer(item: Tagged, head: Head) -> bool:
-    # What was refused may be tried again: its settings or its index may have been mended.
-    return item.version > head.version or (head.state == "refused" and item.version == head.version)
 
 
 def _tagged(head: Head | None, item: Tagged, month: str) -> Head:
@@ -90,10 +86,10 @@ def _deleted(head: Head | None, item: Deleted) -> Head:
 
 def undone(before: Head | None, write: Write) -> Head:
     """Return the head after Elasticsearch has refused the row: what stood before stands on."""
-    revision = write.head.revision + 1
+    head = msgspec.structs.replace(write.head, revision=write.head.revision + 1)
     if before is None or before.state != "indexed":
-        return msgspec.structs.replace(write.head, state="refused", revision=revision)
-    return msgspec.structs.replace(before, labels=write.head.labels, revision=revision)
+        return msgspec.structs.replace(head, state="refused", version=-1)
+    return msgspec.structs.replace(head, version=before.version, months=before.months)
 
 
 def first_of_version(version: int, items: Sequence[tuple[int, Item, str]]) -> int | None:

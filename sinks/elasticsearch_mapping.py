@@ -86,7 +86,8 @@ def template(names: Names) -> dict[str, Any]:
 
 def heads_index() -> dict[str, Any]:
     """Return what the index of the heads is made with."""
-    return {"settings": {"index": _SETTINGS}, "mappings": _HEADS}
+    # Whoever searches the heads refreshes them first; all others read them by id, which needs no refresh.
+    return {"settings": {"index": _SETTINGS | {"refresh_interval": "30s"}}, "mappings": _HEADS}
 
 
 def month_of(mention: Mention) -> str:

@@ -32,7 +32,11 @@ class Stores:
 
     def fresh(self) -> ElasticsearchStore:
         """Open an empty store."""
-        return self.open(f"{self._name}_{next(self._numbers)}")
+        return self.open(self.name())
+
+    def name(self) -> str:
+        """Return a prefix that no other store has."""
+        return f"{self._name}_{next(self._numbers)}"
 
     def again(self, store: Any) -> ElasticsearchStore:
         """Open a store on what another one holds."""

@@ -40,8 +40,8 @@ class Connection(tweepy.StreamingClient):  # type: ignore[misc]  # tweepy has no
         self._closing = False
 
     def on_connect(self) -> None:
-        """Note the first connect; a second one, after a clean close, is not for tweepy to make."""
-        if self._closing or self.connected.is_set():
+        """Note that the stream stands; end at once when it was closed while still connecting."""
+        if self._closing:
             self.running = False
         self.connected.set()
 

@@ -121,7 +121,7 @@ def hear(runtime: Runtime, server: XServer, action: Callable[[], object], enough
             done.append(action() or True)
         return bool(done) and enough()
 
-    runtime.run(finished)
+    runtime.run(finished, deadline=10)
 
 
 # Rules
@@ -341,6 +341,40 @@ def test_a_gap_is_filled_from_the_last_id_and_told_as_open_then_closed(server: X
     assert [gap.closed for gap in later.gaps] == [False, True]
     assert {gap.begin for gap in later.gaps} == {instant_of(since)}
     assert int(server.asked("search")[-1][0]["since_id"]) >= since
+
+
+def test_the_cursor_does_not_pass_a_gap_that_is_not_filled_yet(server: XServer) -> None:
+    missed = {f"x:{server.post(ago_seconds=60)}"}
+    server.faults["search"] += [Fault(503)] * 10_000
+    runtime = running(server)
+    fresh: set[str] = set()
+
+    def enough() -> bool:
+        if not fresh and server.connections and "no stream" not in runtime.notes[-1]:
+            fresh.add(f"x:{server.post()}")
+        return bool(fresh) and runtime.ids() >= fresh
+
+    runtime.run(enough, deadline=10)
+    assert not runtime.ids() & missed
+    server.faults["search"].clear()
+    again = running(server)
+    again.cursors.append(runtime.cursor or "")
+    again.run(lambda: again.ids() >= missed, deadline=10)
+
+
+def test_what_is_said_while_the_stream_connects_is_found_once_it_stands(server: XServer) -> None:
+    server.faults["stream"] += [Fault(503)] * 10_000
+    runtime = running(server, poll_seconds=3600.0)
+    said: set[str] = set()
+
+    def enough() -> bool:
+        if not said and len(server.asked("stream")) >= 2 and server.asked("search"):
+            said.add(f"x:{server.post()}")
+            server.faults["stream"].clear()
+        return bool(said) and runtime.ids() >= said
+
+    runtime.run(enough, deadline=10)
+    assert server.connects == 1
 
 
 def test_a_long_fill_resumes_at_the_page_where_it_was_left(server: XServer) -> None:

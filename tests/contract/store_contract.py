@@ -299,6 +299,7 @@ class StoreContract:
         after: str | None = None
         while page := list(store.search(parsed(text), limit=7, after=after)):
             found += ids(page)
+            assert len(found) <= len(expected)
             after = cursor_of(page[-1])
             newest = NOON + timedelta(seconds=5, milliseconds=len(found))
             store.write([tagged(f"reddit:{len(found)}", at=newest)])

@@ -14,6 +14,7 @@ from typing import Any
 
 from hark.bus.rules import (
     DELIVERY_SECONDS,
+    HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
     REQUEST_SECONDS,
     SESSION_SECONDS,
@@ -52,9 +53,6 @@ _LOST_MEMBERSHIP = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
     KafkaError._NO_OFFSET,
-    # also what a member hears whose commit was under way while it joined again; where its place was really
-    # taken, its next polls fail
-    KafkaError.FENCED_INSTANCE_ID,
 }
 _PASSING = {
     KafkaError._TRANSPORT,
@@ -218,7 +216,7 @@ class ConfluentBus:
                 "group.id": group,
                 "group.instance.id": member_name(topic, group, share),
                 "session.timeout.ms": SESSION_SECONDS * 1000,
-                "heartbeat.interval.ms": SESSION_SECONDS * 300,
+                "heartbeat.interval.ms": HEARTBEAT_SECONDS * 1000,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
             }
@@ -417,7 +415,7 @@ def _translated(hosts: str) -> Iterator[None]:
         error = exception.args[0]
         if error.code() in _NO_ENTRY:
             raise SettingsError(f"Kafka at {hosts} does not let us in: {error.str()}") from exception
-        if error.fatal() or error.code() == KafkaError._FATAL:
+        if error.fatal() or error.code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID):
             raise FatalError(
                 f"another process is this member of the group, give each its own share: {error.str()}"
             ) from exception

@@ -13,6 +13,7 @@ from kafka.admin import OffsetSpec
 
 from hark.bus.rules import (
     DELIVERY_SECONDS,
+    HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
     REQUEST_SECONDS,
     SESSION_SECONDS,
@@ -155,7 +156,7 @@ class KafkaBus:
                 group_id=group,
                 group_instance_id=member_name(topic, group, share),
                 session_timeout_ms=SESSION_SECONDS * 1000,
-                heartbeat_interval_ms=SESSION_SECONDS * 300,
+                heartbeat_interval_ms=HEARTBEAT_SECONDS * 1000,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,

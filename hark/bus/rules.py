@@ -13,8 +13,11 @@ MAX_BATCH_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
 # Long enough for a broker to restart; after that the caller hears of it and decides.
 DELIVERY_SECONDS = 60
 REQUEST_SECONDS = 10
-# A static member that comes back within this time finds its partitions as they were.
-SESSION_SECONDS = 10
+# A static member that comes back within this time finds its partitions as they were, at once; one that is gone for
+# good is missed for as long. Longer than a broker's restart: a session that ends meanwhile costs librdkafka its
+# place in the group, and the process a restart.
+SESSION_SECONDS = 30
+HEARTBEAT_SECONDS = 3
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

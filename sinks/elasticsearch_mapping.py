@@ -1,6 +1,7 @@
 """How a mention lies in Elasticsearch: the indices, their mappings, and the rows."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -132,21 +133,24 @@ def id_objection(id: str) -> str | None:
 
 def row_of(mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy) -> dict[str, Any]:
     """Return the document of one mention, ready to be encoded."""
-    words = words_of(mention, enrichment, taxonomy)
-    parts = [part for part in (mention.title, mention.text) if part]
+    parts = [tokens(part) for part in (mention.title, mention.text) if part]
+    words = words_of(mention, enrichment, taxonomy, list(chain.from_iterable(parts)))
     row: dict[str, Any] = {
-        TOKENS: [" ".join(tokens(part)) for part in parts],
+        TOKENS: [" ".join(part) for part in parts],
         WORDS: words,
         "id": mention.id,
-        **{name: clamped(number) for name, number in numbers_of(mention, enrichment).items()},
         "hit": Hit(mention, enrichment),
     }
+    for name, number in numbers_of(mention, enrichment).items():
+        row[name] = clamped(number)
     for word in words:
-        name = word.partition("=")[0]
-        if name in _COUNTED_NAMES and not (
-            name == "site" and "site" in row
-        ):  # the sites above it come after it
-            row.setdefault(name, []).append(value_of(word) if "%" in word else word[len(name) + 1 :])
+        name, _, value = word.partition("=")
+        if name in _COUNTED_NAMES:
+            if name not in row:
+                row[name] = []
+            elif name == "site":  # those above the site come after it
+                continue
+            row[name].append(value_of(word) if "%" in value else value)
     return row
 
 

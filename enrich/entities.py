@@ -126,7 +126,7 @@ _DATE = re.compile(
     rf"|\b(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<m4>{_MONTH})\b(?:,? (?P<y4>(?:19|20)\d\d))?"
 )
 _DATED = re.compile(r"\b(?i:on|until|till|by|since|from|before|after|due) $")
-_DATE_LIKE = re.compile(r"\d[/.]\d{1,2}(?!\d)|\d{4}-\d\d-")
+_DATE_LIKE = re.compile(r"\d(?:[/.]\d|\d{3}-\d)")
 _MONTH_WORDS = frozenset(
     "january february march april june july august september october november december sept".split()  # noqa: SIM905
 ).union(_MONTHS)

@@ -1,7 +1,7 @@
 """A value that copies of one text share: reposts, copies with another link, handle, case or punctuation.
 
-Handles, links, hashtags' signs, punctuation, emoji and case are left out, letters written more than twice become
-two, and "RT" and "via" before a handle go too. What remains is judged by its length in distinct words:
+Handles, links, the signs of hashtags, punctuation, emoji, case and "RT" are left out. What remains is judged by its
+length in distinct words:
 
 - up to seven: all words in their order; short texts must be equal.
 - up to 23: the set of words that are not among the commonest of English, where those are five or more (the signature of A. Chowdhury and others,
@@ -13,7 +13,6 @@ One value cannot find every near-copy: the more words differ, the more often the
 two flights are two stories. A repost that the platform cut short has another value than the whole.
 """
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -36,7 +35,6 @@ _COMMON = frozenset(
     way we were what when where which while who why will with won't would yes yet you you're your
     """.split()  # noqa: SIM905
 )
-_STRETCHED = re.compile(r"(\w)\1{2,}")
 
 
 class Fingerprint:
@@ -58,7 +56,7 @@ def build(context: Context) -> Fingerprint:
 
 def fingerprint(tokens: Sequence[str]) -> str | None:
     """Return sixteen hex digits for the tokens of a text; None without a word."""
-    words = [word for token in tokens if (word := _plain(token))]
+    words = [word for token in tokens if (word := token.lstrip("#"))[0].isalnum() and word != "rt"]
     if not words:
         return None
     distinct = set(words)
@@ -70,15 +68,6 @@ def fingerprint(tokens: Sequence[str]) -> str | None:
         if len(distinct) >= _LONG:
             telling = sorted(sorted(telling, key=_hash)[:_SKETCH])
     return blake2b(" ".join(telling).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
-@lru_cache(maxsize=32_768)
-def _plain(token: str) -> str:
-    """Return the word of a token, "" for handles, emoji and the marks of a repost."""
-    if token[0] == "@" or token == "rt":
-        return ""
-    word = token.removeprefix("#")
-    return _STRETCHED.sub(r"\1\1", word) if word[0].isalnum() else ""
 
 
 @lru_cache(maxsize=32_768)

@@ -42,6 +42,7 @@ _ACCOUNT = re.compile(
     r"|account|member(?:ship)?|customer)(?i: (?:number|no|num|id))?\.?(?: is|[:#]){0,2} ?#?(?P<value>\d{6,12})(?!\w)"
 )
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
+_BEFORE_HANDLES = frozenset("@(\"'.,:;!?/&“”")
 _WORDS = frozenset(
     "confirmation conf pnr locator booking reservation reference ref".split()  # noqa: SIM905
 )
@@ -58,8 +59,9 @@ class PersonalData:
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Append a reason for each piece of personal data, with its place and without its value."""
         for draft in drafts:
+            # A text with personal data has one of these; most have none.
             text = draft.text
-            if "@" in text[1:] or _MANY_DIGITS.search(text) or not _WORDS.isdisjoint(draft.tokens):
+            if _MANY_DIGITS.search(text) or _has_address(text) or not _WORDS.isdisjoint(draft.tokens):
                 for kind, start, end in find(text):
                     draft.reasons.append(Reason(f"pii:{kind}", _WHY[kind], 0.0, start, end))
 
@@ -72,7 +74,7 @@ def build(context: Context) -> PersonalData:
 def find(text: str) -> list[tuple[str, int, int]]:
     """Return (kind, start, end) of each piece of personal data, in order, without overlaps."""
     found: list[tuple[str, int, int]] = []
-    if "@" in text:
+    if _has_address(text):
         found += [("email", match.start(), match.end()) for match in _EMAIL.finditer(text)]
     if _MANY_DIGITS.search(text):
         found += _numbers(text)
@@ -98,6 +100,15 @@ def masked(text: str) -> str:
         pieces += [text[at:start], "[", _WHY[kind], "]"]
         at = end
     return "".join([*pieces, text[at:]])
+
+
+def _has_address(text: str) -> bool:
+    at = text.find("@", 1)
+    while at > 0:
+        if not text[at - 1].isspace() and text[at - 1] not in _BEFORE_HANDLES:
+            return True
+        at = text.find("@", at + 1)
+    return False
 
 
 def _numbers(text: str) -> Iterator[tuple[str, int, int]]:

@@ -13,9 +13,24 @@ from hark.core.draft import Draft
 from hark.core.mention import Reason
 from hark.settings import Brand
 
-_URGENCY = {"safety": 35, "medical": 35, "minor": 35, "stranded": 30, "legal": 25, "press": 25, "time": 20}
+_URGENCY = {
+    "safety": 35,
+    "medical": 35,
+    "minor-alone": 35,
+    "stranded": 30,
+    "legal": 25,
+    "press": 25,
+    "time-critical": 20,
+}
 _OTHER_URGENCY = 20
-_INTENT = {"churn": 15, "complaint": 12, "request": 10, "question": 8, "praise": 3, "offer": 3}
+_INTENT = {
+    "threat-to-leave": 15,
+    "complaint": 12,
+    "request": 10,
+    "question": 8,
+    "praise": 3,
+    "offer-of-help": 3,
+}
 _FOLLOWERS = ((1_000_000, 15), (100_000, 12), (10_000, 8), (1_000, 4))
 
 

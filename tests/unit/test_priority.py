@@ -46,7 +46,7 @@ def test_the_worst_is_a_hundred_at_most() -> None:
         "@southwestair help",
         -1.0,
         urgency="safety",
-        intent="churn",
+        intent="threat-to-leave",
         author=Author("big", followers=5_000_000),
         brands=("southwest",),
     )

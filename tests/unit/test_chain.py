@@ -1,0 +1,163 @@
+import os
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.texts import texts
+from enrich import ENRICHERS, Context, build
+from enrich.chain import build_chain
+from hark.core.draft import LONGEST_TEXT
+from hark.core.errors import SettingsError
+from hark.core.mention import Enrichment
+from hark.settings import SHIPPED, load
+from tests.support.drafts import mention_of
+from tests.support.require import REPOSITORY
+
+shipped = load(SHIPPED, Path("unused"))
+chain = build_chain(shipped.config, shipped.brands)
+
+
+def tag(text: str) -> Enrichment:
+    """Return the tags of one text by the shipped chain."""
+    (found,) = chain.tag([mention_of(text)])
+    return found
+
+
+def test_every_enricher_can_be_built_is_in_the_shipped_order_and_documented() -> None:
+    documented = (REPOSITORY / "docs" / "enrichment.md").read_text(encoding="utf-8")
+    assert {step.name for step in chain.steps} == set(ENRICHERS)
+    for name in ENRICHERS:
+        step = build(name, Context(shipped.config, shipped.brands, None, {}))
+        assert (step.name, bool(step.version)) == (name, True)
+        assert f"\n## {name}\n" in documented
+
+
+def test_one_mention_alone_gets_the_same_tags_as_among_others() -> None:
+    mentions = [mention_of(text) for text in texts(150, seed=3)]
+    together = chain.tag(mentions)
+    assert together == [chain.tag([mention])[0] for mention in mentions]
+    assert together == build_chain(shipped.config, shipped.brands).tag(mentions)
+
+
+def test_nothing_is_nothing() -> None:
+    assert chain.tag([]) == []
+    tags = tag("")
+    assert tags.language.code == "unknown"
+    assert (tags.brands, tags.topics, tags.entities) == ((), (), ())
+    assert tags.sentiment.label == "neutral"
+
+
+def test_tags_survive_their_way_through_the_log() -> None:
+    tags = tag("@SouthwestAir cancelled WN1234 DAL-HOU, I want my $200 back!! call 555-123-4567")
+    assert msgspec.json.decode(msgspec.json.encode(tags), type=Enrichment) == tags
+    assert tags.brands == ("southwest",)
+    assert {entity.kind for entity in tags.entities} == {"flight", "airport", "amount"}
+    assert tags.priority == sum(reason.weight for reason in tags.reasons if reason.tag == "priority")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_is_tagged_and_every_place_lies_in_it(text: str) -> None:
+    tags = tag(text)
+    assert tags.sentiment.label in ("positive", "neutral", "negative")
+    assert -1 <= tags.sentiment.score <= 1
+    assert 0 <= tags.sentiment.confidence <= 1
+    assert tags.priority is not None
+    assert 0 <= tags.priority <= 100
+    for place in (*tags.reasons, *tags.entities):
+        assert 0 <= place.start <= place.end <= len(text)
+    msgspec.json.encode(tags)
+
+
+HOSTILE = {
+    "64 KB of emoji": "🙄" * 16_000,
+    "one word of a megabyte": "x" * 1_000_000,
+    "ten thousand handles": "@SouthwestAir " * 10_000,
+    "bidi and zero width": "\u202ebag\u200b\u202d lost\u2066 " * 5_000,
+    "zalgo": "".join(letter + "\u0301\u0316\u0489" * 40 for letter in "southwest lost my bag ") * 20,
+    "one phrase over and over": "not lost my bag but never so good " * 3_000,
+    "digits": "1 " * 50_000 + "$1,1.1/1-" * 5_000,
+    "spaces": "bag" + " " * 500_000 + "lost",
+    "line ends": "\n\r\t" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_are_tagged_in_bounded_time(name: str) -> None:
+    text = HOSTILE[name]
+    started = time.process_time()
+    tags = tag(text)
+    assert time.process_time() - started < 2.5
+    assert all(0 <= reason.start <= reason.end <= LONGEST_TEXT for reason in tags.reasons)
+
+
+def test_brands_are_found_behind_the_part_that_is_judged() -> None:
+    tags = tag("x " * LONGEST_TEXT + "@southwestair lost my bag")
+    assert tags.brands == ("southwest",)
+
+
+def test_version_changes_with_the_brands_the_order_and_the_lists(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "config")
+    config = tmp_path / "config"
+
+    def version() -> str:
+        settings = load(config, tmp_path)
+        return build_chain(settings.config, settings.brands).version
+
+    before = version()
+    assert before == chain.version == version()
+    for name, old, new in [
+        ("enrichment.toml", '"pii",', '# "pii",'),
+        ("brands.toml", "#southwest ", "#southwest OR #wn "),
+        ("lexicon.toml", '"worst", ', ""),
+        ("topics.toml", '"delayed", ', ""),
+        ("signals.toml", '"wondering", ', ""),
+    ]:
+        path = config / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        assert version() != before
+        path.write_text(text, encoding="utf-8")
+    assert version() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('order = ["text", "tea-leaves"]', "no enricher is called 'tea-leaves'; there are: text, language"),
+        ('order = ["language", "text"]', '"text" first'),
+        ('order = ["text", "vader", "vader"]', "each enricher once"),
+        ("order = []", '"text" first'),
+        ('order = ["text"]\n[options.runes]\n', "no enricher is called 'runes'"),
+        ('ordre = ["text"]', "enrichment.toml"),
+    ],
+)
+def test_mistakes_in_the_settings_are_told(tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "enrichment.toml").write_text(content, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"enrichment\.toml") as error:
+        build_chain(tmp_path, shipped.brands)
+    assert told in str(error.value)
+
+
+def test_memory_stays_flat_over_texts_that_do_not_repeat() -> None:
+    process = psutil.Process(os.getpid())
+
+    def feed(seed: int) -> None:
+        batch = [mention_of(text + f" word{seed}x{n}") for n, text in enumerate(texts(2_000, seed))]
+        for begin in range(0, 2_000, 200):
+            chain.tag(batch[begin : begin + 200])
+
+    for seed in range(2):
+        feed(seed)
+    before = process.memory_info().rss
+    for seed in range(2, 6):
+        feed(seed)
+    # 8,000 texts with as many new words: what is kept of each would show as megabytes.
+    assert process.memory_info().rss - before < 25_000_000

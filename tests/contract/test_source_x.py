@@ -474,8 +474,7 @@ def test_a_stream_over_budget_is_left(server: XServer) -> None:
         for _ in range(9):
             server.post()
 
-    hear(runtime, server, speak, lambda: runtime.notes[-1].startswith("held"))
-    server.wait(lambda: not server.connections)
+    hear(runtime, server, speak, lambda: runtime.notes[-1].startswith("held") and not server.connections)
     assert len(runtime.ids()) == 5
 
 

@@ -28,6 +28,7 @@ ENRICHERS = {
     "vader": "enrich.vader",
     "sentiment": "enrich.sentiment",
     "topics": "enrich.topics",
+    "aspects": "enrich.aspects",
     "intent": "enrich.intent",
     "urgency": "enrich.urgency",
     "journey": "enrich.journey",

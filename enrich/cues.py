@@ -114,9 +114,9 @@ def expand(line: str, words: Mapping[str, Sequence[str]], where: str) -> list[st
     phrases = dict.fromkeys(" ".join("".join(way).split()) for way in product(*pieces))
     for phrase in phrases:
         bare = phrase.strip("*")
-        if len(bare) < 1 or phrase != phrase.lower() or "*" in bare or phrase.count("*") > 2:
+        if not bare or phrase != phrase.lower() or set(bare) & set("*<>()|") or phrase.count("*") > 2:
             raise SettingsError(
-                f"{where}: {line!r}: expected words in lower case, * at the end of a phrase alone"
+                f"{where}: {line!r}: expected words in lower case, <lists> outside ( ), * at the end of a phrase"
             )
     return list(phrases)
 

@@ -86,7 +86,15 @@ class Aspects:
         begins = [begin for _, begin, _ in clauses]
         told = set()
         for name, place in list(self._named(draft)):
-            weight, begin, end = clauses[bisect_right(begins, place) - 1]
+            at = bisect_right(begins, place) - 1
+            if (
+                abs(clauses[at][0]) < LEAST
+                and at + 1 < len(clauses)
+                and draft.text[begins[at + 1] - 1] == ","
+            ):
+                # "@united, which is terrible": what is named has a clause behind it.
+                at += 1
+            weight, begin, end = clauses[at]
             if abs(weight) >= LEAST and name not in told:
                 told.add(name)
                 label = "positive" if weight > 0 else "negative"

@@ -14,7 +14,7 @@ Limits: irony without a cue, and plain statements of fact, are told from complai
 
 from collections.abc import Sequence
 from math import exp, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -56,6 +56,7 @@ _ASKING = "is are can could do does did will would what when where which who how
 _OPENING = "great awesome nice wonderful perfect lovely fantastic cool brilliant excellent congrats congratulations yay wow oh bravo kudos"
 _OPENERS = frozenset(_OPENING.split())
 _QUESTION_WORDS = frozenset(_ASKING.split())
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 _LABELS = ("negative", "neutral", "positive")
 
 
@@ -99,14 +100,7 @@ class Judgement:
 
     def _judge(self, draft: Draft) -> None:
         tokens = draft.tokens
-        kinds: dict[Kind, float] = {
-            "": 0.0,
-            "praise": 0.0,
-            "thanks": 0.0,
-            "fix": 0.0,
-            "trouble": 0.0,
-            "irony": 0.0,
-        }
+        kinds: dict[Kind, float] = dict.fromkeys(_KINDS, 0.0)
         negative = neutral = 0.0
         seen: set[int] = set()
         told: list[tuple[float, float, str, int, int]] = []
@@ -153,7 +147,7 @@ class Judgement:
         if asked:
             neutral += _ASKED
             thanks *= _COURTESY
-            if first in _QUESTION_WORDS:
+            if first in _QUESTION_WORDS and not kinds["reproach"]:
                 neutral += _ASKED_AT_ONCE
         positive = (thanks + praise + fix) * (_PRAISE_IN_QUESTION if asked else 1.0)
         if "“@" in text or '"@' in text or "RT @" in text:

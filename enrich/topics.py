@@ -133,13 +133,17 @@ class Topics:
         tokens = draft.tokens
         event = self._nodes[node].event
         spoke: dict[tuple[int, str, int], Piece] = {}
+        denied: list[int] = []
         for entry, first, last in longest(cues):
             if event and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
+                denied.append(first)
                 continue
             # The same words again are no further evidence.
             spoke.setdefault(
                 (entry, tokens[first], last - first), (self._evidence[entry].weight, first, last)
             )
+        if denied and pairs:
+            pairs = [pair for pair in pairs if not any(pair[1] <= place <= pair[2] for place in denied)]
         pieces = sorted((*spoke.values(), *pairs), reverse=True)
         total, factor = 0.0, 1.0
         for weight, _, _ in pieces:

@@ -32,10 +32,11 @@ DISPERSION_CLIP_CORRECTION = 1.1
 """What clipping at 2.5 deviations takes from the variance of a count, given back."""
 
 BROAD_FLOOR, BROAD_TIMES_USUAL = 4.5, 3.6
-SHARP_FLOOR, SHARP_USUAL = 7.5, 4.6
+SHARP_FLOOR, SHARP_USUAL = 8.0, 4.8
 """The two thresholds: the broad one grows with the usual surprise, the sharp one with its square, see docs/spikes.md."""
 
-ESCALATION = 3.0
+ESCALATION, ESCALATION_AFTER_SECONDS = 3.0, 3600.0
+"""An incident is told of again when the evidence is three times what the hour after its last alert came to."""
 END_SHARE, END_QUIET_SECONDS = 0.5, 6 * 3600.0
 SETTLED_SECONDS = 86400.0
 """What lasts longer than a day is a new level: from then on it is learned unclipped."""
@@ -109,6 +110,7 @@ class Detector(Struct):
     last: float | None = None
     judged: int = 0
     since: float | None = None
+    told: float = 0.0
     loud: float = 0.0
     height: float = 0.0
     severity: int = 0
@@ -135,6 +137,8 @@ class Detector(Struct):
             raise RefusedError(f"the value {value} is not a count: a finite number of at least 0 is expected")
         if self.last is not None and timestamp <= self.last:
             raise RefusedError("the time is not after that of the row before")
+        # Numbers of other libraries would be carried into the state, which holds plain ones.
+        timestamp, value = float(timestamp), None if value is None else float(value)
         self._advance(timestamp)
         weight = self.interval / WEIGHT_SECONDS
         if self.baseline.level < 0:
@@ -239,7 +243,8 @@ class Detector(Struct):
             young = self.first is None or timestamp - self.first < WARM_UP_SECONDS
             if score < 1 or young or self.judged < WARM_UP_ROWS:
                 return False
-            self.since, self.loud, self.height = timestamp, timestamp, score
+            self.since = self.told = self.loud = timestamp
+            self.height = score
             self.severity = severity_of(score)
             return True
         if score >= END_SHARE:
@@ -248,9 +253,13 @@ class Detector(Struct):
             self.since, self.severity = None, 0
             return False
         self.severity = severity_of(score)
+        if timestamp - self.told < ESCALATION_AFTER_SECONDS:
+            # Evidence gathers in the first hour even if nothing gets worse.
+            self.height = max(self.height, score)
+            return False
         if score < ESCALATION * self.height:
             return False
-        self.height = score
+        self.told, self.height = timestamp, score
         return True
 
     def _disperse(self, value: float, mean: float) -> None:

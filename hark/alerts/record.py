@@ -2,7 +2,7 @@
 
 A surprise of ten is once in a lifetime for counts that keep to their distribution, and happens every afternoon to a
 brand whose friends repost in bursts. No distribution fitted to the bulk of the rows tells the two apart, the record
-does. It is the geometric mean of the upper part of the half-day maxima of the last month, without the top tenth:
+does. It is the geometric mean of the upper half-day maxima of the last month (from their 60th to their 90th per cent):
 incidents themselves, unless they come every day, do not count as usual.
 """
 

@@ -90,6 +90,10 @@ _FLIGHT = re.compile(
     rf"(?P<word>(?<![A-Za-z])(?i:flights?|flt)\.? ?(?P<sign>(?i:number|no\.?|num)? ?:? ?#?) ?)?"
     rf"(?:(?<![A-Za-z0-9@])(?P<code>{_DESIGNATORS})(?P<gap> ?# ?| |-)?|(?<![A-Za-z0-9@])(?P<small>wn|dl|ua|aa|b6|nk|f9|ba))?$"
 )
+_FLIGHT_WORDS = frozenset(
+    ["", "flight", "flights", "flt", "number", "no", "num", *_DESIGNATORS.lower().split("|")]
+)
+"""One of these, or no space at all, stands before a flight's number; to look at most other numbers no further."""
 _WORDLIKE_DESIGNATORS = frozenset(["AS", "US", "AM", "HA", "LA", "OS"])
 
 _CURRENCIES = {
@@ -154,14 +158,14 @@ class Entities:
         """Fill in `entities`."""
         for draft in drafts:
             text = draft.text
-            found = list(self._airports(text))
-            if not self._last_words.isdisjoint(draft.tokens):
+            found = list(self._airports(text)) if _CODE.search(text) else []
+            if not self._last_words.isdisjoint(draft.words):
                 found += self._named(draft)
             if _DIGIT.search(text):
                 found += _flights(text)
-                if _MONEY.search(text) or not _CURRENCY_WORDS.keys().isdisjoint(draft.tokens):
+                if _MONEY.search(text) or not _CURRENCY_WORDS.keys().isdisjoint(draft.words):
                     found += _amounts(text)
-                if _DATE_LIKE.search(text) or not _MONTH_WORDS.isdisjoint(draft.tokens):
+                if _DATE_LIKE.search(text) or not _MONTH_WORDS.isdisjoint(draft.words):
                     found += _dates(text)
             if found:
                 draft.entities = _apart(found)
@@ -222,7 +226,10 @@ def _flights(text: str) -> Iterator[Entity]:
     for number in _SHORT_NUMBER.finditer(text):
         start = number.start()
         offset = max(0, start - 24)
-        match = _FLIGHT.search(text[offset:start])
+        before = text[offset:start]
+        if before[-1:] == " " and before[:-1].rpartition(" ")[2].strip("(:.#,").lower() not in _FLIGHT_WORDS:
+            continue
+        match = _FLIGHT.search(before)
         if match is None or not match[0]:
             continue
         code, digits = (match["code"] or match["small"] or "").upper(), number[0]

@@ -79,9 +79,12 @@ class LanguageFinder:
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Fill in `language` from `tokens` and `text`."""
         for draft in drafts:
-            tokens = draft.tokens
-            small = len(_SMALL_WORDS.intersection(tokens))
-            english = small >= 3 and small * 8 >= len(tokens) and _SMALL_WORDS_OF_OTHERS.isdisjoint(tokens)
+            small = len(_SMALL_WORDS & draft.words)
+            english = (
+                small >= 3
+                and small * 8 >= len(draft.tokens)
+                and _SMALL_WORDS_OF_OTHERS.isdisjoint(draft.words)
+            )
             draft.language = _ENGLISH if english else self.find(draft.text)
 
     def find(self, text: str) -> Language:

@@ -61,7 +61,7 @@ class PersonalData:
         for draft in drafts:
             # A text with personal data has one of these; most have none.
             text = draft.text
-            if _MANY_DIGITS.search(text) or _has_address(text) or not _WORDS.isdisjoint(draft.tokens):
+            if _MANY_DIGITS.search(text) or _has_address(text) or not _WORDS.isdisjoint(draft.words):
                 for kind, start, end in find(text):
                     draft.reasons.append(Reason(f"pii:{kind}", _WHY[kind], 0.0, start, end))
 

@@ -72,7 +72,7 @@ class Priority:
                 if author.followers >= least:
                     yield f"reach: {author.followers:,} followers", points
                     break
-        if not self._spoken_to.isdisjoint(draft.tokens):
+        if not self._spoken_to.isdisjoint(draft.words):
             yield "spoken to us", 10
         elif self._own in draft.brands:
             yield "about us", 5

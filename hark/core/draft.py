@@ -1,11 +1,8 @@
 """A mention on its way through the chain of enrichment: its text, and what the enrichers found so far."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from hark.core.mention import Entity, Language, Mention, Reason, Sentiment, Topic, Vader
-from hark.core.tokens import spans
 
 LONGEST_TEXT = 20_000
 """Characters of a text that are judged; what stands behind them is stored, searched and matched by brands."""
@@ -24,10 +21,13 @@ class Draft(Struct):
     mention: Mention
     text: str
     """The mention's text, at most LONGEST_TEXT characters of it: places in it are places in the mention's."""
-    lower: str = ""
-    """`text` in lower case, character for character: the same places."""
     tokens: list[str] = []
     """`hark.core.tokens.tokens(text)`: NFKC, lower case, handles and hashtags whole, links left out."""
+    starts: list[int] = []
+    ends: list[int] = []
+    """Where each token begins and ends in `text`."""
+    words: frozenset[str] = frozenset()
+    """Each token once."""
     language: Language = _UNKNOWN
     brands: tuple[str, ...] = ()
     vader: Vader = _NO_VADER
@@ -40,7 +40,6 @@ class Draft(Struct):
     fingerprint: str | None = None
     priority: int | None = None
     reasons: list[Reason] = []
-    places: Sequence[tuple[str, int, int]] | None = None
     cues: list[list[tuple[int, int, int]]] | None = None
     """What enrich.cues found, once for all steps that judge by phrases."""
 
@@ -50,7 +49,5 @@ class Draft(Struct):
         return self.language.code == "en" or self.language.code == "unknown"
 
     def span(self, first: int, last: int | None = None) -> tuple[int, int]:
-        """Return where tokens `first` to `last` (inclusive) begin and end in `text`; computed when asked for."""
-        if self.places is None:
-            self.places = spans(self.text)
-        return self.places[first][1], self.places[first if last is None else last][2]
+        """Return where tokens `first` to `last` (inclusive) begin and end in `text`."""
+        return self.starts[first], self.ends[first if last is None else last]

@@ -11,6 +11,8 @@ import unicodedata
 from itertools import accumulate
 
 LONGEST_TOKEN = 100
+Located = tuple[list[str], list[int], list[int]]
+"""Tokens, and where each begins and ends in the text."""
 
 # \w leaves out combining marks, which would cut words of Hindi or Arabic at every vowel sign.
 _MARKS = "".join(chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
@@ -51,27 +53,30 @@ def tokens(text: str) -> list[str]:
 
 def spans(text: str) -> list[tuple[str, int, int]]:
     """Return (token, start, end) with positions in `text` as given; the same tokens as `tokens`."""
+    return list(zip(*located(text), strict=True))
+
+
+def located(text: str) -> Located:
+    """Return tokens, their starts and their ends as three lists: `spans`, at the price of `tokens`."""
     if text.isascii():
         return _split(_ASCII_TOKEN, text)
     if _HIDDEN.isdisjoint(text) and unicodedata.is_normalized("NFKC", text):
         return _split(_TOKEN, text)
     plain, begins, ends = _normalized_with_origins(text)
-    return [(token, begins[start], ends[end - 1]) for token, start, end in _split(_TOKEN, plain)]
+    found, starts, stops = _split(_TOKEN, plain)
+    return found, [begins[start] for start in starts], [ends[stop - 1] for stop in stops]
 
 
-def _split(expression: "re.Pattern[str]", text: str) -> list[tuple[str, int, int]]:
+def _split(expression: "re.Pattern[str]", text: str) -> Located:
     # Gaps and tokens by turns: where each ends is the sum of the lengths so far.
     pieces = expression.split(text)
-    ends = list(accumulate(map(len, pieces)))
-    found = pieces[1::2]
+    borders = list(accumulate(map(len, pieces)))
+    found, starts, ends = pieces[1::2], borders[:-1:2], borders[1::2]
     if "://" in text or "www." in text:
-        places = zip(found, ends[::2], ends[1::2], strict=False)
-        kept = [(piece, start, end) for piece, start, end in places if not _is_link(piece)]
-        return [
-            (token, start, end)
-            for token, (_, start, end) in zip(_finished([place[0] for place in kept]), kept, strict=True)
-        ]
-    return list(zip(_finished(found), ends[::2], ends[1::2], strict=False))
+        kept = [at for at, piece in enumerate(found) if not _is_link(piece)]
+        found = [found[at] for at in kept]
+        starts, ends = [starts[at] for at in kept], [ends[at] for at in kept]
+    return _finished(found), starts, ends
 
 
 def _without_links(found: list[str], text: str) -> list[str]:

@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from enrich.text import lower
+from enrich.text import Text
 from hark.core.draft import Draft
 from hark.core.mention import Mention
 from hark.core.protocols import Enricher
-from hark.core.tokens import tokens
 
 
 def mention_of(text: str, **fields: Any) -> Mention:
@@ -18,7 +17,9 @@ def mention_of(text: str, **fields: Any) -> Mention:
 
 def draft_of(text: str, **fields: Any) -> Draft:
     """Return a draft as the first step of the chain leaves it; `fields` are the mention's."""
-    return Draft(mention_of(text, **fields), text, lower(text), tokens(text))
+    draft = Draft(mention_of(text, **fields), text)
+    Text().enrich([draft])
+    return draft
 
 
 def enriched(step: Enricher, text: str, **fields: Any) -> Draft:

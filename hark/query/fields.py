@@ -31,7 +31,7 @@ _MOST_PREFIXES = 8
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"“”]+", re.IGNORECASE)
 _LINK_BEGINS = re.compile(r"://|www\.", re.IGNORECASE)
 _SIGN = re.compile("[#@＃＠﹟﹫]")  # in the forms that the tokenizer folds into one
-_HAS_VALUES = ("hashtag", "mentions", "brand", "topic", "intent", "journey", "urgency")
+_MEDIA = frozenset({"image", "video", "audio"})
 _ENCODED = re.compile(
     r"[%\s\x00-\x1f\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]"
 )
@@ -207,21 +207,20 @@ def words_of(
     A topic comes with all its ancestors, a site with the sites above it, an address with those above it.
     `known` spares the tokenizer where the caller has the tokens of title and text already.
     """
-    found: list[str] = []
-    for name, values in _values(mention, enrichment, taxonomy, known).items():
-        if name == "site":
-            values = [above for value in values for above in _above_site(value)]
-        elif name == "url":
-            values = [above for value in values for above in _above_address(value)]
-        found += [f"{name}={encode(value)}" for value in values]
-    return list(dict.fromkeys(found))
+    words = _words(mention, enrichment, taxonomy, known)
+    if _ENCODED.search("".join(words)):
+        words = [word(name, value) for name, _, value in (each.partition("=") for each in words)]
+    return list(dict.fromkeys(words))
 
 
 def values_of(
     name: str, mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy = NO_TAXONOMY
 ) -> list[str]:
     """Return a mention's values of one word field for lists and histograms, each once: no sites above the site."""
-    return list(dict.fromkeys(_values(mention, enrichment, taxonomy).get(name, ())))
+    begin = name + "="
+    words = dict.fromkeys(each for each in _words(mention, enrichment, taxonomy) if each.startswith(begin))
+    values = [each[len(begin) :] for each in words]
+    return values[:1] if name == "site" else values
 
 
 def numbers_of(mention: Mention, enrichment: Enrichment | None) -> dict[str, int]:
@@ -247,65 +246,82 @@ def is_word(field: Field) -> bool:
     return BY_NAME[field.name].kind == "word"
 
 
-def _values(
+def _words(
     mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy, known: Sequence[str] | None = None
-) -> dict[str, list[str]]:
-    text = f"{mention.title}\n{mention.text}" if mention.title else mention.text
-    tagged = []
-    if _SIGN.search(text):
-        tagged = [token for token in (tokens(text) if known is None else known) if token[0] in "#@"]
-    links = [_address(link) for link in _LINK.findall(text)] if _LINK_BEGINS.search(text) else []
-    id, author, place = normal(mention.id), mention.author, mention.place
-    own = _address(mention.url) if mention.url else ""
-    values = {
-        "source": [_known(mention.source)],
-        "kind": [_known(mention.kind)],
-        "id": [id],
-        "conversation": [normal(mention.conversation) if mention.conversation else id],
-        "hashtag": [token[1:] for token in tagged if token[0] == "#"],
-        "mentions": [token[1:] for token in tagged if token[0] == "@"],
-        "url": [own, *links],
-        "site": [own.partition("/")[0]],
-        "lang": [_language(mention.lang or "")],
-    }
+) -> list[str]:
+    """Return "name=value" of all word fields before encoding, some more than once.
+
+    Every mention that is written passes here: hence the plain appending.
+    """
+    id = normal(mention.id)
+    words = [
+        "source=" + _known(mention.source),
+        "kind=" + _known(mention.kind),
+        "id=" + id,
+        "conversation=" + (normal(mention.conversation) if mention.conversation else id),
+    ]
+    _add_origin(words, mention)
+    _add_text(words, mention, known)
+    if enrichment is not None:
+        _add_tags(words, enrichment, taxonomy)
+    elif mention.lang:
+        words.append("lang=" + _language(mention.lang))
+    for kind in {_known(media.kind) for media in mention.media}:
+        if kind in _MEDIA:
+            words += ("has=" + kind, "has=media")
+        elif kind == "link":
+            words.append("has=link")
+    if mention.in_reply_to is not None:
+        words.append("has=reply")
+    if mention.repost_of is not None:
+        words.append("has=repost")
+    if mention.title:
+        words.append("has=title")
+    return [each for each in words if each[-1] != "=" or each.index("=") < len(each) - 1]
+
+
+def _add_origin(words: list[str], mention: Mention) -> None:
+    author, place = mention.author, mention.place
     if author is not None:
         handle = author.handle.strip().removeprefix("@") if author.handle else author.name or ""
-        values["author"] = [normal(handle)]
+        words.append("author=" + normal(handle))
+    if mention.url:
+        address = _address(mention.url)
+        words += _above_site(address.partition("/")[0])
+        words += _above_address(address)
     if place is not None:
         name = place.name or ""
-        values["country"] = [_known(place.country or "")]
-        values["place"] = [normal(part) for part in (name, *name.split(","))]
-    if enrichment is not None:
-        topics = [_known(topic.id) for topic in enrichment.topics]
-        values["lang"] = [_language(enrichment.language.code)]
-        values["brand"] = [_known(brand) for brand in enrichment.brands]
-        values["topic"] = [*topics, *(above for topic in topics for above in sorted(taxonomy.get(topic, ())))]
-        values["sentiment"] = [_known(enrichment.sentiment.label)]
-        values["intent"] = [_known(enrichment.intent or "")]
-        values["journey"] = [_known(enrichment.journey or "")]
-        values["urgency"] = [_known(enrichment.urgency or "")]
-    values = {name: kept for name, found in values.items() if (kept := [value for value in found if value])}
-    values["has"] = _has(mention, values, bool(links))
-    return values
+        words += ("has=place", "country=" + _known(place.country or ""), "place=" + normal(name))
+        words += ["place=" + normal(part) for part in name.split(",")]
 
 
-def _has(mention: Mention, values: Mapping[str, list[str]], link: bool) -> list[str]:
-    kinds = {_known(media.kind) for media in mention.media}
-    found = [name for name in _HAS_VALUES if name in values]
-    if kinds & {"image", "video", "audio"}:
-        found.append("media")
-    found += [name for name in ("image", "video", "audio") if name in kinds]
-    if link or "link" in kinds:
-        found.append("link")
-    if mention.place is not None:
-        found.append("place")
-    if mention.in_reply_to is not None:
-        found.append("reply")
-    if mention.repost_of is not None:
-        found.append("repost")
-    if mention.title:
-        found.append("title")
-    return found
+def _add_text(words: list[str], mention: Mention, known: Sequence[str] | None) -> None:
+    text = f"{mention.title}\n{mention.text}" if mention.title else mention.text
+    if _SIGN.search(text):
+        for token in tokens(text) if known is None else known:
+            if token[0] == "#":
+                words += ("hashtag=" + token[1:], "has=hashtag")
+            elif token[0] == "@":
+                words += ("mentions=" + token[1:], "has=mentions")
+    if _LINK_BEGINS.search(text):
+        for link in _LINK.findall(text):
+            words.append("has=link")
+            words += _above_address(_address(link))
+
+
+def _add_tags(words: list[str], enrichment: Enrichment, taxonomy: Taxonomy) -> None:
+    words.append("lang=" + _language(enrichment.language.code))
+    words.append("sentiment=" + _known(enrichment.sentiment.label))
+    for brand in filter(None, map(_known, enrichment.brands)):
+        words += ("brand=" + brand, "has=brand")
+    topics = [topic for topic in (_known(topic.id) for topic in enrichment.topics) if topic]
+    for topic in topics:
+        words += ("topic=" + topic, "has=topic")
+    for topic in topics:
+        words += ["topic=" + above for above in sorted(taxonomy.get(topic, ()))]
+    for name in ("intent", "journey", "urgency"):
+        if value := _known(getattr(enrichment, name) or ""):
+            words += (f"{name}={value}", "has=" + name)
 
 
 @lru_cache(maxsize=8192)
@@ -330,11 +346,16 @@ def _address(url: str) -> str:
 
 def _above_site(site: str) -> list[str]:
     labels = site.split(".")
-    return [".".join(labels[i:]) for i in range(max(1, min(len(labels) - 1, _MOST_PREFIXES)))]
+    return ["site=" + ".".join(labels[i:]) for i in range(max(1, min(len(labels) - 1, _MOST_PREFIXES)))]
 
 
 def _above_address(address: str) -> list[str]:
     path = address.partition("?")[0].rstrip("/")
-    steps = path.split("/")
-    above = [("/".join(steps[: i + 1])).rstrip("/") for i in range(min(len(steps), _MOST_PREFIXES))]
-    return list(dict.fromkeys([address, path, *above]))
+    above = ["url=" + address, "url=" + path]
+    end = -1
+    for _ in range(_MOST_PREFIXES):
+        end = path.find("/", end + 1)
+        if end < 0:
+            break
+        above.append("url=" + path[:end].rstrip("/"))
+    return above

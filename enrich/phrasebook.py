@@ -19,7 +19,7 @@ LEXICON, TOPICS, INTENTS, URGENCIES, STAGES = range(5)
 """Places of the lists in what `Cues.scan` returns."""
 
 FILES = ("lexicon.toml", "topics.toml", "signals.toml")
-Kind = Literal["", "trouble", "irony", "reproach", "praise", "thanks", "fix"]
+Kind = Literal["", "trouble", "irony", "praise", "thanks", "fix"]
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):

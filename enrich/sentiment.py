@@ -49,7 +49,10 @@ _MENDED = 0.7  # trouble, where thanks for a fix stand
 _SHARPNESS = 0.6  # of the softmax: weights that come together say less than each alone
 _LEAST_SURE, _SURER = 0.12, 0.86  # of the softmax: even people agree on 84 to 88 of 100 labels
 
-_MARKED = 2.0  # negative weight from which praise is in doubt
+_MARKED, _OUTRAGE = (
+    2.0,
+    2.5,
+)  # negative weight from which praise is in doubt, and a question may be a reproach
 _ALPHA = 15.0  # vaderSentiment's own normalization: compound = sum / sqrt(sum² + 15)
 _REASONS = 3
 _ASKING = "is are can could do does did will would what when where which who how any may am was"
@@ -147,7 +150,7 @@ class Judgement:
         if asked:
             neutral += _ASKED
             thanks *= _COURTESY
-            if first in _QUESTION_WORDS and not kinds["reproach"]:
+            if first in _QUESTION_WORDS and negative < _OUTRAGE:
                 neutral += _ASKED_AT_ONCE
         positive = (thanks + praise + fix) * (_PRAISE_IN_QUESTION if asked else 1.0)
         if "“@" in text or '"@' in text or "RT @" in text:

@@ -153,10 +153,11 @@ class FilesSource:
 
     firehose = False
 
-    def __init__(self, name: str, options: Options, clock: Clock = now) -> None:
+    def __init__(self, name: str, options: Options, clock: Clock = now, idle_seconds: float = 1.0) -> None:
         self.name = name
         self._options = options
         self._clock = clock
+        self._idle_seconds = idle_seconds
 
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield batches from where `cursor` stands; raises SettingsError when no file can be read."""
@@ -171,7 +172,7 @@ class FilesSource:
                     yield batch
             if idle:
                 yield Batch([], msgspec.json.encode(places).decode())
-                stop.wait(1.0)
+                stop.wait(self._idle_seconds)
 
     def _files(self) -> list[Path]:
         found = sorted({name for pattern in self._options.paths for name in glob(pattern)})

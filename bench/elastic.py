@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,19 +82,18 @@ def main() -> None:
     name = f"bench_{int(time.time())}"
     store = open_store(f"elasticsearch+{url}/{name}", Path(), {"late-flight": frozenset({"delay"})})
     plain = Elasticsearch(url, request_timeout=60)
-    times = {"store": 0.0, "plain": 0.0}
+    spent = {"store": [0.0, 0.0, 0.0], "plain": [0.0, 0.0, 0.0]}
     for turn in range(ROUNDS):
         batch = mentions(number // ROUNDS, turn + 1)
-        begin = time.perf_counter()
-        for i in range(0, len(batch), BATCH):
-            assert store.write(batch[i : i + BATCH]) == []
-        times["store"] += time.perf_counter() - begin
-        begin = time.perf_counter()
-        helpers.bulk(plain, _actions(f"{name}-plain", batch), chunk_size=BATCH)
-        times["plain"] += time.perf_counter() - begin
-    for side, seconds in times.items():
-        print(f"{side}: {number / seconds:8.0f} mentions/s")
-    print(f"ratio: {times['plain'] / times['store']:.2f}")
+        with _measured(plain, spent["store"]):
+            for i in range(0, len(batch), BATCH):
+                assert store.write(batch[i : i + BATCH]) == []
+        with _measured(plain, spent["plain"]):
+            helpers.bulk(plain, _actions(f"{name}-plain", batch), chunk_size=BATCH)
+    for side, (seconds, client, server) in spent.items():
+        cpu = f"CPU a mention: client {client / number * 1e6:.0f} µs, server {server / number * 1e6:.0f} µs"
+        print(f"{side}: {number / seconds:.0f} mentions/s; {cpu}")
+    print(f"ratio: {spent['plain'][0] / spent['store'][0]:.2f}")
     sizes = plain.cat.indices(index=f"{name}*", format="json", h=["index", "docs.count", "store.size"])
     for row in sizes:
         print(row)
@@ -102,6 +102,21 @@ def main() -> None:
         plain.indices.delete(index=index)
     plain.indices.delete_index_template(name=f"{name}-mentions")
     plain.close()
+
+
+@contextmanager
+def _measured(server: Elasticsearch, spent: list[float]) -> Iterator[None]:
+    """Add seconds passed, and seconds of the processor in this process and in the server."""
+    before = time.perf_counter(), time.process_time(), _cpu(server)
+    yield
+    after = time.perf_counter(), time.process_time(), _cpu(server)
+    for i in range(3):
+        spent[i] += after[i] - before[i]
+
+
+def _cpu(server: Elasticsearch) -> float:
+    nodes = server.nodes.stats(metric="process")["nodes"]
+    return float(sum(node["process"]["cpu"]["total_in_millis"] / 1000 for node in nodes.values()))
 
 
 def _actions(index: str, batch: list[Tagged]) -> Iterator[dict[str, object]]:

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import elastic_transport
 import msgspec
-from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
+from elasticsearch import (
+    ApiError,
+    ConnectionTimeout,
+    Elasticsearch,
+    SSLError,
+    TransportError,
+    UnsupportedProductError,
+)
+from elasticsearch.serializer import JsonSerializer
 from msgspec import Struct
 
 from hark.core.errors import SettingsError, TransientError
@@ -98,10 +105,8 @@ class _Problem(Struct):
     error: Failure | str = ""
 
 
-class _Raw(elastic_transport.Serializer):
+class _Raw(JsonSerializer):
     """Hands encoded bytes through in both directions."""
-
-    mimetype = "application/json"
 
     def dumps(self, data: Any) -> bytes:
         return bytes(data)
@@ -226,16 +231,16 @@ class Client:
             if status in (400, 404, 409, 413):
                 raise SettingsError(f"store: {where} refuses a request: {said}") from error
             raise TransientError(f"{where} answers with {status}: {said}") from error
-        except elastic_transport.TlsError as error:
+        except SSLError as error:
             if "certificate verify failed" in str(error).lower().replace("_", " "):
                 problem = (
                     "its certificate is not trusted: name its authority with ?ca_certs=FILE in the address"
                 )
                 raise SettingsError(f"store: {where}: {problem} ({error.message})") from error
             raise TransientError(f"{where} is away: {error.message}") from error
-        except elastic_transport.ConnectionTimeout as error:
+        except ConnectionTimeout as error:
             raise TransientError(f"{where} does not answer") from error
-        except elastic_transport.TransportError as error:
+        except TransportError as error:
             raise TransientError(f"{where} is away: {error.message}") from error
         except (msgspec.DecodeError, OSError) as error:
             raise TransientError(f"{where}: its answer was not understood: {error}") from error

@@ -121,7 +121,9 @@ def read_toml(path: Path, type: type[T]) -> T:
     try:
         return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type)
     except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; `hark init DIR` writes a complete configuration") from None
+        raise SettingsError(
+            f"{path}: no such file; `hark init DIR` writes a complete configuration"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     except msgspec.ValidationError as error:

@@ -1,0 +1,75 @@
+"""What is registered is also tested, documented and shown with a valid example."""
+
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from enrich import ENRICHERS
+from hark import settings
+from hark.bus import BUSES
+from hark.commands import COMMANDS
+from ingest import SOURCES, open_source
+from sinks import STORES
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_teaches(name: str) -> None:
+    module = "import_" if name == "import" else name
+    command = import_module(f"hark.commands.{module}").command
+    assert isinstance(command, click.Command)
+    assert len(command.get_help(click.Context(command, info_name=name))) > 100
+    assert any(f"`{name}`" in page.read_text() or f"hark {name}" in page.read_text() for page in pages())
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_has_a_contract_test_a_page_and_an_example(kind: str) -> None:
+    assert (ROOT / "tests" / "contract" / f"test_source_{kind}.py").exists()
+    page = (ROOT / "docs" / "sources" / f"{kind}.md").read_text()
+    for option in import_module(SOURCES[kind]).Options.__struct_fields__:
+        assert f"`{option}`" in page or re.search(rf"^ +{option} = ", page, re.MULTILINE), option
+
+
+def test_the_shipped_sources_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = settings.load(settings.SHIPPED, Path("unused"))
+    for name in re.findall(r"\$\{(\w+)\}", (settings.SHIPPED / "sources.toml").read_text()):
+        monkeypatch.setenv(name, "value")
+    assert {entry.type for entry in shipped.sources} >= {"x", "reddit", "bluesky"}
+    for entry in shipped.sources:
+        assert not entry.enabled
+        assert open_source(entry, shipped.brands).name == entry.name
+
+
+@pytest.mark.parametrize("module", sorted({*BUSES.values(), *STORES.values()}))
+def test_every_log_and_store_has_a_contract_test(module: str) -> None:
+    kind = "bus" if module.startswith("hark.bus") else "store"
+    assert (ROOT / "tests" / "contract" / f"test_{kind}_{module.rpartition('.')[2]}.py").exists()
+
+
+@pytest.mark.parametrize("name", ENRICHERS)
+def test_every_enricher_is_described(name: str) -> None:
+    assert f"\n## {name}\n" in (ROOT / "docs" / "enrichment.md").read_text()
+
+
+def test_every_dependency_is_named_with_its_reason() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    extras = [requirement for some in PROJECT["optional-dependencies"].values() for requirement in some]
+    for requirement in [*PROJECT["dependencies"], *extras]:
+        name = re.split(r"[\[<>=~ ]", requirement)[0]
+        assert name in page, name
+
+
+def test_the_lock_has_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert lock.count("--hash=sha256:") > 100
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")]

@@ -17,7 +17,6 @@ from elasticsearch import (
     ApiError,
     ConnectionTimeout,
     Elasticsearch,
-    SSLError,
     TransportError,
     UnsupportedProductError,
 )
@@ -231,16 +230,17 @@ class Client:
             if status in (400, 404, 409, 413):
                 raise SettingsError(f"store: {where} refuses a request: {said}") from error
             raise TransientError(f"{where} answers with {status}: {said}") from error
-        except SSLError as error:
-            if "certificate verify failed" in str(error).lower().replace("_", " "):
+        except ConnectionTimeout as error:
+            raise TransientError(f"{where} does not answer") from error
+        except TransportError as error:
+            # The client tells these from a server that is away by their text alone.
+            if "CERTIFICATE_VERIFY_FAILED" in error.message:
                 problem = (
                     "its certificate is not trusted: name its authority with ?ca_certs=FILE in the address"
                 )
                 raise SettingsError(f"store: {where}: {problem} ({error.message})") from error
-            raise TransientError(f"{where} is away: {error.message}") from error
-        except ConnectionTimeout as error:
-            raise TransientError(f"{where} does not answer") from error
-        except TransportError as error:
+            if "WRONG_VERSION_NUMBER" in error.message:
+                raise SettingsError(f"store: {where} does not speak https: try elasticsearch+http") from error
             raise TransientError(f"{where} is away: {error.message}") from error
         except (msgspec.DecodeError, OSError) as error:
             raise TransientError(f"{where}: its answer was not understood: {error}") from error

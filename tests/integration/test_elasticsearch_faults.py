@@ -1,6 +1,8 @@
 """What the Elasticsearch store does when the server, the network or its own process fails in the midst."""
 
 import json
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ from tests.contract.store_contract import EVERYTHING, NOON, Reference, deleted, 
 from tests.support.elasticsearch import Stores, request, stores_on
 from tests.support.proxy import CUT, Answer, Fault, Forward, Proxy, Request, proxy_to
 from tests.support.queries import TAXONOMY, parsed
+from tests.support.require import missing
 from tests.support.servers import ElasticsearchServer, free_ports
 
 DECEMBER = NOON + timedelta(days=35)
@@ -387,6 +390,30 @@ def test_what_only_the_user_can_mend_is_said_without_the_password(
         assert "s3cret" not in str(error)
         assert "s3cret" not in repr(error)
         error = error.__cause__
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_away(elasticsearch: str) -> None:
+    with pytest.raises(SettingsError, match="does not speak https"):
+        open_store(elasticsearch.replace("http:", "elasticsearch+https:"), Path(), TAXONOMY)
+
+
+def test_a_certificate_is_verified_and_may_name_its_own_authority(
+    stores: Stores, proxy: Proxy, tmp_path: Path
+) -> None:
+    if shutil.which("openssl") is None:
+        missing("openssl is not here: install it, it makes a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
+    subprocess.run(
+        [*make.split(), "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True
+    )
+    proxy.speak_tls(certificate, key)
+    address = proxy.url.replace("http://127.0.0.1", "elasticsearch+https://localhost") + f"/{stores.name()}"
+    with pytest.raises(SettingsError, match="ca_certs=FILE"):
+        open_store(address, Path(), TAXONOMY)
+    store = open_store(f"{address}?ca_certs={certificate}", Path(), TAXONOMY)
+    assert store.count(EVERYTHING) == 0
+    store.close()
 
 
 @pytest.mark.parametrize(

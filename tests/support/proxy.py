@@ -1,10 +1,12 @@
 """An HTTP proxy in front of a real server, that goes wrong when a test says so."""
 
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -76,6 +78,12 @@ class Proxy:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def speak_tls(self, certificate: Path, key: Path) -> None:
+        """Speak TLS with those who come from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def forward(self, request: Request) -> Answer:
         """Ask the real server; CUT where it is away."""

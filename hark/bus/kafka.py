@@ -259,7 +259,11 @@ class KafkaTail:
 
 
 class KafkaSubscription(KafkaTail):
-    """A static member of a consumer group."""
+    """A static member of a consumer group.
+
+    Poll again without delay while nothing comes: kafka-python drops the outcome of a join that ends between two
+    polls and joins once more, so that a caller who is mostly elsewhere may never get in.
+    """
 
     def __init__(self, consumer: Any, hosts: str) -> None:
         super().__init__(consumer, hosts)

@@ -1,11 +1,14 @@
 """What every log promises. A subclass brings the fixture `address`; `data` is a folder for a log that wants one."""
 
+import itertools
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,19 +32,46 @@ def messages(count: int, start: int = 0, keys: int = 20) -> list[tuple[str, byte
     return [(f"key:{i % keys}", b"%d" % i) for i in range(start, start + count)]
 
 
-def poll_until(subscriptions: Sequence[Subscription], done: Callable[[list[Record]], bool]) -> list[Record]:
-    """Poll all in turn until what they brought together is enough."""
+def poll_until(subscription: Subscription, done: Callable[[list[Record]], bool]) -> list[Record]:
+    """Poll until what was brought is enough."""
     records: list[Record] = []
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done(records):
         assert time.monotonic() < deadline, f"{len(records)} records, the rest did not come"
-        for subscription in subscriptions:
-            records += subscription.poll(1000, 0.05)
+        records += subscription.poll(1000, 0.5)
     return records
 
 
+@contextmanager
+def working(members: Sequence[Subscription]) -> Iterator[list[list[Record]]]:
+    """Let each member poll and commit in a thread of its own; yields what each has brought, growing."""
+    brought: list[list[Record]] = [[] for _ in members]
+    stop = threading.Event()
+
+    def work(member: Subscription, mine: list[Record]) -> None:
+        while not stop.is_set():
+            mine += member.poll(1000, 0.5)
+            member.commit()
+
+    with ThreadPoolExecutor(len(members)) as pool:
+        workers = [pool.submit(work, member, mine) for member, mine in zip(members, brought, strict=True)]
+        try:
+            yield brought
+        finally:
+            stop.set()
+    for worker in workers:
+        worker.result()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
 def take(subscription: Subscription, count: int) -> list[Record]:
-    return poll_until([subscription], lambda records: len(records) >= count)
+    return poll_until(subscription, lambda records: len(records) >= count)
 
 
 def values(records: Iterable[Record]) -> list[int]:
@@ -180,26 +210,23 @@ class BusContract:
             subscription.commit()
 
     def test_two_members_share_the_partitions(self, bus: Bus, topic: str, join: Join) -> None:
-        bus.publish(topic, messages(1))
-        members = [join(share=(0, 2)), join(share=(1, 2))]
-        poll_until(members, lambda records: len(records) >= 1)
-        for member in members:
-            member.commit()
-        # Kafka may still be moving partitions, and what moves uncommitted comes twice; so until it has settled
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        for start in range(1, 1_000_000, 200):
-            assert time.monotonic() < deadline, "the members did not settle"
+        def settled(start: int) -> bool:
+            """Publish 200 and say whether each member brought those of two partitions of its own."""
             bus.publish(topic, messages(200, start))
-            brought: list[list[Record]] = [[], []]
-            while len({r.value for part in brought for r in part}) < 200:
-                assert time.monotonic() < deadline
-                for member, part in zip(members, brought, strict=True):
-                    part += [r for r in member.poll(1000, 0.05) if int(r.value) >= start]
-                    member.commit()
-            owned = [{record.partition for record in part} for part in brought]
-            if all(len(partitions) == PARTITIONS / 2 for partitions in owned):
-                assert not owned[0] & owned[1]
-                break
+            new: list[list[Record]] = [[], []]
+
+            def all_there() -> bool:
+                new[:] = [[r for r in part if int(r.value) >= start] for part in brought]
+                return len({r.value for part in new for r in part}) == 200
+
+            wait_for(all_there)
+            owned = [{record.partition for record in part} for part in new]
+            return all(len(own) == PARTITIONS / 2 for own in owned) and not owned[0] & owned[1]
+
+        with working([join(share=(0, 2)), join(share=(1, 2))]) as brought:
+            # Kafka may give all to the member that came first, and moves half of them a little later
+            rounds = itertools.count(0, 200)
+            wait_for(lambda: settled(next(rounds)))
 
     def test_a_stopped_members_partitions_are_taken_over(self, bus: Bus, topic: str, join: Join) -> None:
         bus.publish(topic, messages(100))
@@ -208,9 +235,8 @@ class BusContract:
         stopped.commit()
         stopped.close()
         bus.publish(topic, messages(100, 100))
-        members = [join(share=(0, 2)), join(share=(1, 2))]
-        new = poll_until(members, lambda records: len({record.value for record in records}) >= 100)
-        assert set(values(new)) == set(range(100, 200))
+        with working([join(share=(0, 2)), join(share=(1, 2))]) as brought:
+            wait_for(lambda: set(values(itertools.chain(*brought))) == set(range(100, 200)))
 
     def test_a_killed_members_partitions_are_free_at_once_for_its_successor(
         self, address: str, data: Path, bus: Bus, topic: str, join: Join

@@ -65,7 +65,7 @@ class KafkaContract(BusContract):
         assert not blocked.is_alive()
         assert errors == []
 
-        new = poll_until([subscription], lambda records: len({record.value for record in records}) >= 100)
+        new = poll_until(subscription, lambda records: len({record.value for record in records}) >= 100)
         assert set(values(new)) == set(range(100, 200))
         subscription.commit()
         bus.publish(topic, messages(10, 200))
@@ -118,7 +118,7 @@ class KafkaContract(BusContract):
         take(second, 10)
         with pytest.raises(FatalError, match="share"):  # noqa: PT012  (one client says so at once, one soon)
             first.commit()
-            poll_until([first], lambda records: False)
+            poll_until(first, lambda records: False)
         assert bus.committed(topic, f"{topic}.group") == bus.starts(topic)
         second.commit()
         assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)

@@ -25,7 +25,6 @@ from sinks.rollups import Changes
 
 _MOST = (1 << 63) - 1
 _TONES = {"positive": 1, "negative": -1}
-_PLACES = {name: place for place, name in enumerate(GROUPS)}
 
 encode_hit = msgspec.msgpack.Encoder().encode
 decode_hit = msgspec.msgpack.Decoder(Hit).decode
@@ -40,7 +39,7 @@ class Standing(Struct):
     version: int
     created: int
     tone: int
-    groups: Sequence[str]
+    groups: tuple[str, ...]
 
 
 class _Wanted(Struct):
@@ -152,7 +151,8 @@ class _Batch:
             (apsw.carray(ids),),
         )
         return {
-            id: Standing(n, version, created, tone, groups) for id, n, version, created, tone, *groups in rows
+            id: Standing(n, version, created, tone, tuple(groups))
+            for id, n, version, created, tone, *groups in rows
         }
 
     def gone(self, ids: tuple[str, ...]) -> set[str]:
@@ -260,14 +260,15 @@ class _Batch:
         mention, enrichment = item.mention, item.enrichment
         title, text = tokens(mention.title) if mention.title else [], tokens(mention.text)
         words = words_of(mention, enrichment, self._taxonomy, title + text)
-        groups = [""] * len(GROUPS)
+        groups = dict.fromkeys(GROUPS, "")
         for word in words:
             name, _, value = word.partition("=")
-            place = _PLACES.get(name)
-            # A site comes first, then those above it: only the first is listed.
-            if place is not None and not (name == "site" and groups[place]):
-                groups[place] = f"{groups[place]} {value}" if groups[place] else value
-        tone = _TONES.get(groups[2], 0)
+            if name in groups:
+                if not groups[name]:
+                    groups[name] = value
+                elif name != "site":  # it comes first, then those above it, which are not listed
+                    groups[name] = f"{groups[name]} {value}"
+        tone = _TONES.get(groups["sentiment"], 0)
         followers = mention.author.followers if mention.author else None
         row = (
             n,
@@ -279,9 +280,9 @@ class _Batch:
             if enrichment.priority is None
             else max(-_MOST, min(_MOST, enrichment.priority)),
             tone,
-            *groups,
+            *groups.values(),
         )
-        self._rollups.add(1, created, tone, groups)
+        self._rollups.add(1, created, tone, tuple([groups[name] for name in ROLLED]))
         self._rows.append(_Row(row, indexed(title, text, words), data))
 
     def _slot(self, second: int) -> int:

@@ -1,6 +1,6 @@
 """Counts a quarter of an hour, kept by the difference of each write, and read in place of the rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import apsw
 
@@ -16,38 +16,37 @@ class Changes:
     """What one batch changes in the rollups."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[str, str, int], list[int]] = {}
+        self._alike: dict[tuple[int, int, tuple[str, ...]], int] = {}
 
-    def add(self, sign: int, created: int, tone: int, groups: Sequence[str]) -> None:
+    def add(self, sign: int, created: int, tone: int, groups: tuple[str, ...]) -> None:
         """Count one mention in (`sign` 1) or out (-1); `groups` are its values of ROLLED, spaced, in that order."""
-        start = created - created % QUARTER_MS
-        self._change(("", "", start), sign, tone)
-        for field, values in zip(ROLLED, groups, strict=False):
-            for value in values.split():
-                self._change((field, value, start), sign, tone)
+        key = created - created % QUARTER_MS, tone, groups
+        self._alike[key] = self._alike.get(key, 0) + sign
 
     def save(self, db: apsw.Connection) -> None:
         """Add the differences to the table; cells that fall to zero vanish."""
-        changed = [(*key, cell[0], cell[1], cell[2]) for key, cell in self._cells.items() if any(cell)]
+        changed = sorted((*key, *cell) for key, cell in self._cells().items() if any(cell))
         db.executemany(
             "INSERT INTO rollups VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count,"
             " positive = positive + excluded.positive, negative = negative + excluded.negative",
-            sorted(changed),
+            changed,
         )
         db.executemany(
             "DELETE FROM rollups WHERE field = ? AND value = ? AND start = ? AND count = 0",
             [cell[:3] for cell in changed if cell[3] < 0],
         )
 
-    def _change(self, key: tuple[str, str, int], sign: int, tone: int) -> None:
-        cell = self._cells.get(key)
-        if cell is None:
-            cell = self._cells[key] = [0, 0, 0]
-        cell[0] += sign
-        if tone > 0:
-            cell[1] += sign
-        elif tone < 0:
-            cell[2] += sign
+    def _cells(self) -> dict[tuple[str, str, int], tuple[int, int, int]]:
+        cells: dict[tuple[str, str, int], tuple[int, int, int]] = {}
+        for (start, tone, groups), number in self._alike.items():
+            positive, negative = number if tone > 0 else 0, number if tone < 0 else 0
+            keys = [("", "", start)]
+            for field, values in zip(ROLLED, groups, strict=True):
+                keys += [(field, value, start) for value in values.split()]
+            for key in keys:
+                cell = cells.get(key, (0, 0, 0))
+                cells[key] = cell[0] + number, cell[1] + positive, cell[2] + negative
+        return cells
 
 
 def single(query: Query) -> tuple[str, str] | None:

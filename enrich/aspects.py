@@ -47,6 +47,9 @@ class Aspects:
             )
             for group in book.lexicon.group
         ]
+        self._pleased = {
+            number for number, leans in enumerate(self._leans) if max(leans[0], leans[1] or 0.0) > 0
+        }
         self._brands = {
             token: brand.name
             for brand in brands
@@ -68,7 +71,10 @@ class Aspects:
     def _clauses(self, draft: Draft) -> list[tuple[float, int, int]]:
         """Return each clause's sum of weights, beginning and end; nothing for a text of one mood."""
         felt: list[tuple[float, int]] = []
-        for entry, first, last in longest(self._cues.scan(draft)[LEXICON]):
+        cues = self._cues.scan(draft)[LEXICON]
+        if self._pleased.isdisjoint([cue[0] for cue in cues]):
+            return []
+        for entry, first, last in longest(cues):
             lean, behind_negation = self._leans[entry]
             if behind_negation is not None and negated(draft.tokens, first):
                 lean = behind_negation

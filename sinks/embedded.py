@@ -7,7 +7,7 @@ returned when it is on the disk. What SQLite cannot say of a query, the match in
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import groupby, islice
@@ -166,7 +166,7 @@ class EmbeddedStore:
             rows = db.execute(
                 "SELECT d.data FROM mentions m JOIN documents d ON d.n = m.n WHERE m.id = ?", (id,)
             )
-            return next((decode_hit(data) for (data,) in rows), None)
+            return next((decode_hit(cast(bytes, data)) for (data,) in rows.fetchall()), None)
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
         """Return the books and what is known of `ids`, both of the instant before the first id is drawn."""
@@ -207,12 +207,16 @@ class EmbeddedStore:
                 db = self._idle.pop()
             except IndexError:
                 db = connect(self._path)
-            with transaction(db, "DEFERRED"):
-                yield db
-            if self._closed or len(self._idle) >= _MOST_IDLE:
-                db.close()
-            else:
-                self._idle.append(db)
+            try:
+                with transaction(db, "DEFERRED"):
+                    yield db
+            finally:
+                # A statement left half-way, as by a reader that had enough, holds its instant.
+                fresh = db.txn_state() == apsw.SQLITE_TXN_NONE
+                if fresh and not self._closed and len(self._idle) < _MOST_IDLE:
+                    self._idle.append(db)
+                else:
+                    db.close()
 
     def _selection(
         self, db: apsw.Connection, query: Query, part: tuple[int, int], rows: bool = False
@@ -248,15 +252,14 @@ class EmbeddedStore:
             last, part = (created, id), (part[0], min(part[1], created + 1))
         with self._reading() as db:
             found = self._selection(db, query, part, rows=True)
-            rows = db.execute(
-                f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {found.row} DESC", found.parameters
-            )
-            # Rows of one second are numbered as they came: these few are put in order here.
-            for _, group in groupby(rows, key=lambda row: row[0] >> SLOT_BITS):
-                for place, n in sorted((((created, id), n) for n, created, id in group), reverse=True):
-                    if last is None or place < last:
-                        ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
-                        yield decode_hit(data)
+            sql = f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {found.row} DESC"
+            with closing(db.execute(sql, found.parameters)) as rows:
+                # Rows of one second are numbered as they came: these few are put in order here.
+                for _, group in groupby(rows, key=lambda row: row[0] >> SLOT_BITS):
+                    for place, n in sorted((((created, id), n) for n, created, id in group), reverse=True):
+                        if last is None or place < last:
+                            ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
+                            yield decode_hit(data)
 
     def _series(
         self, db: apsw.Connection, query: Query, interval: int, part: tuple[int, int], by: str | None

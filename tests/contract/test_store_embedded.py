@@ -189,6 +189,18 @@ def test_an_iteration_sees_one_instant_while_mentions_come_and_go(fresh: Callabl
     assert store.count(parsed("flight")) == 8
 
 
+def test_a_reader_that_had_enough_holds_back_no_later_one(fresh: Callable[[], Store]) -> None:
+    store = fresh()
+    store.write([tagged("x:1"), tagged("x:2"), deleted("x:3")])
+    for number in range(4, 8):
+        next(store.search(EVERYTHING, limit=None))
+        next(store.search(parsed("flight OR zz"), limit=1))
+        next(store.ids())
+        store.get("x:1")
+        store.write([tagged(f"x:{number}")])
+        assert store.count(EVERYTHING) == store.count(parsed("flight")) == number - 1
+
+
 def test_nothing_of_a_deleted_mention_is_left_in_the_files(
     fresh: Callable[[], Store], opened: Opened
 ) -> None:

@@ -227,23 +227,30 @@ class EmbeddedStore:
         """
         plan = sqlite.plan(query, partial(_expand, db))
         since, until = max(plan.since, part[0]), min(plan.until, part[1])
-        where, parameters = list(plan.where), list(plan.parameters)
-        first, last = since // 1000 << SLOT_BITS, ((until - 1) // 1000 + 1 << SLOT_BITS) - 1
+        row = "m.n" if plan.match is None else "search.rowid"
+        where = [f"{row} BETWEEN ? AND ?"]
+        parameters: list[str | int] = [since // 1000 << SLOT_BITS, ((until - 1) // 1000 + 1 << SLOT_BITS) - 1]
+        if plan.match is not None:
+            where.insert(0, "search MATCH ?")
+            parameters.insert(0, plan.match)
         if since % 1000 or until % 1000:
-            where.append("m.created >= ? AND m.created < ?")
-            parameters += [since, until]
+            # Only rows of the first and the last second need a look at their milliseconds.
+            where.append(
+                f"({row} BETWEEN ? AND ?"
+                f" OR (SELECT e.created >= ? AND e.created < ? FROM mentions e WHERE e.n = {row}))"
+            )
+            inner = (since - 1) // 1000 + 1 << SLOT_BITS, (until // 1000 << SLOT_BITS) - 1
+            parameters += [*inner, since, until]
+        where += plan.where
+        parameters += plan.parameters
         if not plan.exact:
-            where.append("decided((SELECT data FROM documents d WHERE d.n = m.n))")
+            where.append(f"decided((SELECT d.data FROM documents d WHERE d.n = {row}))")
             db.create_scalar_function("decided", partial(_decided, Matcher(query), self._taxonomy), 1)
         if plan.match is None:
-            where.insert(0, "m.n BETWEEN ? AND ?")
-            return _Selection(
-                f"FROM mentions m WHERE {' AND '.join(where)}", (first, last, *parameters), "m.n"
-            )
-        joined = " CROSS JOIN mentions m ON m.n = search.rowid" if rows or where else ""
-        where.insert(0, "search MATCH ? AND search.rowid BETWEEN ? AND ?")
-        sql = f"FROM search{joined} WHERE {' AND '.join(where)}"
-        return _Selection(sql, (plan.match, first, last, *parameters), "search.rowid")
+            table = "mentions m"
+        else:
+            table = "search" + (" CROSS JOIN mentions m ON m.n = search.rowid" if rows or plan.where else "")
+        return _Selection(f"FROM {table} WHERE {' AND '.join(where)}", tuple(parameters), row)
 
     def _newest(self, query: Query, part: tuple[int, int], after: str | None) -> Iterator[Hit]:
         last: tuple[int, str] | None = None

@@ -27,7 +27,7 @@ from enrich.chain import Chain, build_chain
 from enrich.vader import Scorer
 from hark.core.clock import EARLIEST
 from hark.core.draft import Draft
-from hark.core.mention import Mention
+from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Enricher
 from hark.settings import load
 
@@ -105,7 +105,9 @@ class _Bench:
         self._package, self._ours = SentimentIntensityAnalyzer(), Scorer()
         self._baseline = Baseline(str(folder / "baseline.db"))
         self._database = sqlite3.connect(folder / "hark.db")
-        self._database.execute("CREATE TABLE mentions (id TEXT PRIMARY KEY, record BLOB)")
+        self._database.execute(
+            "CREATE TABLE mentions (id TEXT PRIMARY KEY, text TEXT, compound REAL, label TEXT, topics TEXT)"
+        )
         self._number = 0
 
     def block(self, block: Sequence[str]) -> dict[str, float]:
@@ -129,9 +131,12 @@ class _Bench:
         took["assemble"] -= sum(self._clock.values())
         took |= self._clock
         with _timing(took, "encode"):
-            records = [(m.id, _encode((m.text, tag))) for m, tag in zip(mentions, tags, strict=True)]
+            for tag in tags:
+                _encode(tag)
         with _timing(took, "insert"), self._database:
-            self._database.executemany("INSERT INTO mentions VALUES (?, ?)", records)
+            self._database.executemany(
+                "INSERT INTO mentions VALUES (?, ?, ?, ?, ?)", map(_row, mentions, tags)
+            )
         return {name: seconds / len(block) * 1e6 for name, seconds in took.items()}
 
     def close(self) -> None:
@@ -179,6 +184,11 @@ def _report(count: int, blocks: list[dict[str, float]]) -> Report:
         ),
         vader_to_package=ratio(lambda block: block["vader_package"], lambda block: block["vader_ours"]),
     )
+
+
+def _row(mention: Mention, tags: Enrichment) -> tuple[str, str, float, str, str]:
+    topics = _encode([topic.id for topic in tags.topics]).decode()
+    return mention.id, mention.text, tags.sentiment.vader.compound, tags.sentiment.label, topics
 
 
 def _mention(line: Line) -> Mention:

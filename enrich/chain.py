@@ -15,8 +15,8 @@ from hark.core.protocols import Enricher
 from hark.settings import Brand, read_toml
 
 FILE = "enrichment.toml"
-_TOGETHER = 64
-"""So many go through all steps together: more would leave the processor's caches in between."""
+_TOGETHER = 512
+"""So many go through all steps together: fewer change steps too often, more need memory."""
 
 
 class EnrichmentFile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -56,12 +56,11 @@ def build(context: Context) -> Fingerprint:
 
 def fingerprint(tokens: Sequence[str]) -> str | None:
     """Return sixteen hex digits for the tokens of a text; None without a word."""
-    words = [word for token in tokens if (word := token.lstrip("#"))[0].isalnum() and word != "rt"]
-    if not words:
+    distinct = {word for token in set(tokens) if (word := token.lstrip("#"))[0].isalnum() and word != "rt"}
+    if not distinct:
         return None
-    distinct = set(words)
     if len(distinct) <= _SHORT:
-        telling = words
+        telling = [word for token in tokens if (word := token.lstrip("#")) in distinct]
     else:
         uncommon = distinct - _COMMON
         telling = sorted(uncommon if len(uncommon) >= _FEWEST else distinct)

@@ -11,6 +11,7 @@ import unicodedata
 from itertools import accumulate
 
 LONGEST_TOKEN = 100
+_REMEMBERED, _LONGEST_REMEMBERED = 50_000, 40
 Located = tuple[list[str], list[int], list[int]]
 """Tokens, and where each begins and ends in the text."""
 
@@ -20,7 +21,8 @@ _INVISIBLE = "".join(chr(c) for c in range(0x80, 0x10000) if unicodedata.categor
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0001, 0xE0080)))
 )
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
-_WORD = rf"(?:[^\W{_CJK}][{_MARKS}]*)"
+# Letters, each with its marks; possessive, as there is nothing to go back for.
+_WORD = rf"[^\W{_CJK}]++(?:[{_MARKS}]++[^\W{_CJK}]*+)*+"
 _DOMAIN = (
     r"(?:\.[a-z0-9-]{1,63}){0,4}\.(?:social|com|org|net|io|app|dev|co|me|uk|de|fr|es|eu|info|news|blog)\b"
 )
@@ -28,9 +30,9 @@ _EMOJI = "\u2190-\u21ff\u2300-\u23ff\u2460-\u27bf\u2900-\u297f\u2b00-\u2bff\U000
 # One group for links and tokens, so that splitting by it gives all of the text.
 _TOKEN = re.compile(
     rf"((?:https?://|www\.)\S+"
-    rf"|{_WORD}+(?:['’]{_WORD}+)*"
+    rf"|{_WORD}(?:['’]{_WORD})*+"
     rf"|@\w+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?"
-    rf"|#{_WORD}+"
+    rf"|#{_WORD}"
     rf"|[{_CJK}{_EMOJI}])"
 )
 _ASCII_TOKEN = re.compile(
@@ -88,18 +90,25 @@ def _is_link(piece: str) -> bool:
     return piece.startswith(("http://", "https://", "www."))
 
 
+class _Finished(dict[str, str]):
+    """From a piece of text to its token; bounded. Known words cost one look-up, and keep their hash."""
+
+    def __missing__(self, piece: str) -> str:
+        token = piece.lower().replace("’", "'")[:LONGEST_TOKEN]
+        if token.endswith("'s") and len(token) > 2:
+            token = token[:-2]
+        if len(piece) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[piece] = token
+        return token
+
+
+_finish = _Finished().__getitem__
+
+
 def _finished(found: list[str]) -> list[str]:
-    return [
-        piece.lower()
-        if "'" not in piece and "’" not in piece and len(piece) <= LONGEST_TOKEN
-        else _finish(piece)
-        for piece in found
-    ]
-
-
-def _finish(found: str) -> str:
-    token = found.lower().replace("’", "'")[:LONGEST_TOKEN]
-    return token[:-2] if token.endswith("'s") and len(token) > 2 else token
+    return list(map(_finish, found))
 
 
 def _normalized_with_origins(text: str) -> tuple[str, list[int], list[int]]:

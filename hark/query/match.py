@@ -50,20 +50,21 @@ class Document:
         self.mention = mention
         self.enrichment = enrichment
         self._taxonomy = taxonomy
-        self._text_tokens = text_tokens
-        self._title_tokens = title_tokens
+        # What is known already is put where the cached properties would keep it.
+        if text_tokens is not None:
+            self.__dict__["text_tokens"] = text_tokens
+        if title_tokens is not None or mention.title is None:
+            self.__dict__["title_tokens"] = title_tokens or ()
 
     @cached_property
     def title_tokens(self) -> Sequence[str]:
         """The tokens of the title."""
-        if self._title_tokens is not None:
-            return self._title_tokens
-        return tokenizer.tokens(self.mention.title) if self.mention.title else []
+        return tokenizer.tokens(self.mention.title) if self.mention.title else ()
 
     @cached_property
     def text_tokens(self) -> Sequence[str]:
         """The tokens of the text."""
-        return tokenizer.tokens(self.mention.text) if self._text_tokens is None else self._text_tokens
+        return tokenizer.tokens(self.mention.text)
 
     @cached_property
     def sequence(self) -> list[str]:

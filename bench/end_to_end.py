@@ -68,6 +68,7 @@ def embedded(folder: Path, mentions: int) -> dict[str, object]:
     try:
         center.run("import", str(warm_up), "--source", "warm", timeout=600)
         center.settled()
+        used = cpu_seconds(center)
         begin = time.monotonic()
         importer = center.start("import", str(file))
         store = open_store("embedded", center.data, NO_TAXONOMY)
@@ -75,9 +76,23 @@ def embedded(folder: Path, mentions: int) -> dict[str, object]:
         seconds = time.monotonic() - begin
         store.close()
         assert importer.wait() == 0
+        cost = {
+            role: round((after - used[role]) / mentions * 1e6) for role, after in cpu_seconds(center).items()
+        }
     finally:
         center.down()
-    return {"mentions": mentions, "seconds": round(seconds, 1), "per_second": round(mentions / seconds)}
+    return {
+        "mentions": mentions,
+        "seconds": round(seconds, 1),
+        "per_second": round(mentions / seconds),
+        "cpu_microseconds_a_mention": cost,
+    }
+
+
+def cpu_seconds(center: Center) -> dict[str, float]:
+    """Return the processor time that each role has used: it does not depend on what else the machine does."""
+    times = {role: psutil.Process(pid).cpu_times() for role, pid in center.roles().items() if pid}
+    return {role: used.user + used.system for role, used in times.items()}
 
 
 def cluster(folder: Path, mentions: int) -> dict[str, object]:

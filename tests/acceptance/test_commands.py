@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.center import Center, wait_for
@@ -241,3 +242,34 @@ def test_a_full_disk_is_told_and_nothing_is_lost(center: Center) -> None:
         if center._up is not None:
             center.down()
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_health_and_metrics_tell_of_every_role(running: Center) -> None:
+    running.run("import", lines(running.folder / "in.jsonl", GOOD))
+    running.settled()
+    with httpx2.Client(base_url=f"http://127.0.0.1:{running.port}") as client:
+        answer = wait_for(lambda: _answer(client, "/healthz"), "the console to answer")
+        assert answer.status_code == 200
+        body = answer.json()
+        assert {row["role"] for row in body["roles"]} == set(running.roles())
+        assert body["problems"] == []
+        metrics = client.get("/metrics").text
+        assert "hark_indexed_total 1.0" in metrics
+        assert "cancelled" not in metrics  # numbers, never texts
+        assert client.get("/").status_code == 404
+    log = running.log.read_text()
+    assert "cancelled" not in log
+
+
+def test_a_role_that_is_killed_is_counted_and_started_again(running: Center) -> None:
+    assert running.kill_role("index")
+    running.run("import", lines(running.folder / "in.jsonl", GOOD))
+    assert running.settled()["balanced"]
+    assert '"ended": "index"' in running.log.read_text()
+
+
+def _answer(client: httpx2.Client, path: str) -> httpx2.Response | None:
+    try:
+        return client.get(path)
+    except httpx2.TransportError:
+        return None

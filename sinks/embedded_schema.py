@@ -131,6 +131,7 @@ def _prepare(db: apsw.Connection, path: Path) -> None:
         "secure_delete=ON",
         "cache_size=-65536",
         "temp_store=MEMORY",
+        "wal_autocheckpoint=8000",  # 32 MB: checkpoints wait for the disk, so let them be few
         "journal_size_limit=67108864",
     ):
         db.pragma(*pragma.split("="))

@@ -38,6 +38,14 @@ the line at {code} goes out of the door and there are only two people at the des
 what is going on in {city}? every screen shows cancelled, says my {person}
 great to see {city} added to the map, I will book many trips a year
 worst customer service I have ever had, {name} hung up on me and on my {person}
+see you all in {city} next week, my {person} and {name} are coming too
+is {name} still working for you? We met in {city} once
+our fleet is on its way to {city}, says {name}
+I think it is your turn to say something to {name} and me
+ok I just sent you a message about {city}
+you should ask {name}, who knows more about that than I do
+{city} in {month} with {name}, what a plan
+we would like to hear from you about the {thing} we talked about with {name}
 """)
 _ENDINGS = _list("""
 !|!!|...|?| 😡|, thanks 😊|. #{tag}| #{tag} #{tag}| https://t.co/{link}|. Please help!| 🙄🙄|. Not happy
@@ -66,11 +74,13 @@ _SYLLABLES = _list(
 
 
 def texts(count: int, seed: int = 1) -> Iterator[str]:
-    """Yield `count` texts, all different, of about 100 characters."""
+    """Yield `count` texts, all different: posts of about 100 characters, and one in ten a comment of four times that."""
     chance = random.Random(seed)
     seen: set[str] = set()
     while len(seen) < count:
         form = f"{chance.choice(_OPENINGS)} {chance.choice(_MIDDLES)}{chance.choice(_ENDINGS)}"
+        if chance.random() < 0.1:
+            form = ". ".join([form, *chance.sample(_MIDDLES, 4)])
         text = form.format_map(_Slots(chance))
         if text not in seen:
             seen.add(text)

@@ -165,8 +165,13 @@ class Entities:
                 found += _flights(text)
                 if _MONEY.search(text) or not _CURRENCY_WORDS.keys().isdisjoint(draft.words):
                     found += _amounts(text)
-                if _DATE_LIKE.search(text) or not _MONTH_WORDS.isdisjoint(draft.words):
-                    found += _dates(text)
+                if _DATE_LIKE.search(text):
+                    found += _dates(text, 0, len(text))
+                elif not _MONTH_WORDS.isdisjoint(draft.words):
+                    for at, word in enumerate(draft.tokens):
+                        if word in _MONTH_WORDS:
+                            start, end = draft.span(at)
+                            found += _dates(text, max(0, start - 12), end + 16)
             if found:
                 draft.entities = _apart(found)
 
@@ -265,8 +270,8 @@ def _number(written: str) -> float:
     return float(f"{whole}.{fraction}")
 
 
-def _dates(text: str) -> Iterator[Entity]:
-    for match in _DATE.finditer(text):
+def _dates(text: str, begin: int, stop: int) -> Iterator[Entity]:
+    for match in _DATE.finditer(text, begin, stop):
         if match["a"]:
             first, second = int(match["a"]), int(match["b"])
             month, day = (second, first) if first > 12 or match["by"] == "." else (first, second)

@@ -37,6 +37,7 @@ from sinks.embedded_schema import (
     translated,
 )
 from sinks.embedded_write import decode_hit
+from sinks.terms import Terms, expand
 
 _MOST_IDLE = 4
 _IDS_AT_ONCE = 10_000
@@ -64,6 +65,7 @@ class EmbeddedStore:
     def __init__(self, path: Path, taxonomy: Taxonomy) -> None:
         self._path = path
         self._taxonomy = taxonomy
+        self._terms = Terms()
         self._writing = threading.Lock()
         self._writer: apsw.Connection | None = connect(path)
         self._idle: list[apsw.Connection] = []
@@ -74,7 +76,7 @@ class EmbeddedStore:
         with self._writing, translated(self._path):
             if self._writer is None:
                 raise ValueError("the store is closed")
-            refusals, erased = embedded_write.write(self._writer, items, self._taxonomy)
+            refusals, erased = embedded_write.write(self._writer, items, self._taxonomy, self._terms)
             if erased:
                 self._forget(self._writer)
         return refusals
@@ -225,7 +227,7 @@ class EmbeddedStore:
 
         Where the plan is not exact, the connection's function `decided` is the match in memory.
         """
-        plan = sqlite.plan(query, partial(_expand, db))
+        plan = sqlite.plan(query, partial(expand, db, limit=sqlite.MOST_TERMS))
         since, until = max(plan.since, part[0]), min(plan.until, part[1])
         row = "m.n" if plan.match is None else "search.rowid"
         where = [f"{row} BETWEEN ? AND ?"]
@@ -313,17 +315,6 @@ def _parts(
 def _decided(matcher: Matcher, taxonomy: Taxonomy, data: "apsw.SQLiteValue") -> bool:
     hit = decode_hit(cast(bytes, data))
     return matcher.matches(Document(hit.mention, hit.enrichment, taxonomy))
-
-
-def _expand(db: apsw.Connection, pattern: str) -> list[str] | None:
-    """Return the indexed tokens that fit a pattern, None for more than sqlite.MOST_TERMS."""
-    literal = pattern.replace("?", "*").partition("*")[0]
-    rows = db.execute(
-        "SELECT term FROM terms WHERE term >= ? AND term < ? AND term GLOB ? AND term NOT LIKE '=%' LIMIT ?",
-        (literal, literal + "\U0010ffff", pattern.replace("[", "[[]"), sqlite.MOST_TERMS + 1),
-    )
-    terms = [term for (term,) in rows]
-    return terms if len(terms) <= sqlite.MOST_TERMS else None
 
 
 def _cursor(after: str) -> tuple[int, str]:

@@ -3,6 +3,7 @@ r"""The embedded store's file: its tables, its connections, its errors.
 mentions    what is counted and compared, one narrow row a mention; groups as filter words' values, spaced
 documents   what is shown (the mention and its enrichment, msgpack) and the indexed tokens, as indexed
 search      FTS5 over the tokens of documents; split at white space alone, nothing folded: Hark's tokens are final
+terms       the words of the texts, once each
 rollups     counts a quarter of an hour, by each group
 books       counts a source
 labels      what persons said, kept for mentions that are not here yet too
@@ -56,7 +57,7 @@ _MIGRATIONS = (
         tokenize="ascii tokenchars '{_PUNCTUATION}'"
     );
     INSERT INTO search(search, rank) VALUES ('secure-delete', 1);
-    CREATE VIRTUAL TABLE terms USING fts5vocab(search, row);
+    CREATE TABLE terms (term TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE rollups (
         field TEXT NOT NULL, value TEXT NOT NULL, start INTEGER NOT NULL,
         count INTEGER NOT NULL, positive INTEGER NOT NULL, negative INTEGER NOT NULL,

@@ -18,10 +18,11 @@ from hark.core.mention import source_of
 from hark.core.protocols import Hit, Refusal
 from hark.core.tokens import tokens
 from hark.query.fields import Taxonomy, words_of
-from hark.query.sqlite import indexed
+from hark.query.sqlite import EVERY, indexed
 from sinks import labels
 from sinks.embedded_schema import END_MS, GROUPS, ROLLED, SLOT_BITS, SLOTS, transaction
 from sinks.rollups import Changes
+from sinks.terms import Terms
 
 _MOST = (1 << 63) - 1
 _TONES = {"positive": 1, "negative": -1}
@@ -58,27 +59,34 @@ class _Row(Struct):
     data: bytes
 
 
-def write(db: apsw.Connection, items: Sequence[Item], taxonomy: Taxonomy) -> tuple[list[Refusal], bool]:
+def write(
+    db: apsw.Connection, items: Sequence[Item], taxonomy: Taxonomy, terms: Terms
+) -> tuple[list[Refusal], bool]:
     """Write `items` in one transaction; return what is refused, and whether anything was erased."""
     wanted, refusals = _gather(items)
     if not wanted:
         return refusals, False
-    with transaction(db, "IMMEDIATE"):
-        batch = _Batch(db, taxonomy)
-        ids = tuple(wanted)
-        standing, gone, said = batch.standing(ids), batch.gone(ids), batch.labels(ids)
-        batch.open_slots(want.tagged for want in wanted.values() if want.tagged is not None)
-        for id, want in wanted.items():
-            if id in gone:
-                continue
-            if want.deleted is not None:
-                batch.delete(want.deleted, standing.get(id))
-                continue
-            try:
-                batch.put(id, want, standing.get(id), said.get(id, []))
-            except RefusedError as error:
-                refusals.append(Refusal(want.index, str(error)))
-        batch.save()
+    try:
+        with transaction(db, "IMMEDIATE"):
+            terms.begin(db)
+            batch = _Batch(db, taxonomy, terms)
+            ids = tuple(wanted)
+            standing, gone, said = batch.standing(ids), batch.gone(ids), batch.labels(ids)
+            batch.open_slots(want.tagged for want in wanted.values() if want.tagged is not None)
+            for id, want in wanted.items():
+                if id in gone:
+                    continue
+                if want.deleted is not None:
+                    batch.delete(want.deleted, standing.get(id))
+                    continue
+                try:
+                    batch.put(id, want, standing.get(id), said.get(id, []))
+                except RefusedError as error:
+                    refusals.append(Refusal(want.index, str(error)))
+            batch.save()
+    except BaseException:
+        terms.forget()
+        raise
     return sorted(refusals, key=lambda refusal: refusal.index), batch.erased
 
 
@@ -131,9 +139,11 @@ def _accepted(item: Tagged) -> bytes:
 class _Batch:
     """Gathers the changes of one transaction, then makes them, table by table in the order of rows."""
 
-    def __init__(self, db: apsw.Connection, taxonomy: Taxonomy) -> None:
+    def __init__(self, db: apsw.Connection, taxonomy: Taxonomy, terms: Terms) -> None:
         self._db = db
         self._taxonomy = taxonomy
+        self._terms = terms
+        self._said: set[str] = set()
         self._rollups = Changes()
         self._books: dict[str, list[int]] = {}
         self._slots: dict[int, int] = {}
@@ -217,6 +227,7 @@ class _Batch:
     def save(self) -> None:
         """Make the changes."""
         db = self._db
+        unsaid = self._unsaid()
         if self._removed:
             self._removed.sort()
             db.executemany(
@@ -237,6 +248,7 @@ class _Batch:
             "INSERT INTO search(rowid, tokens, title) VALUES (?, ?, ?)",
             [(row.row[0], *row.tokens) for row in rows],
         )
+        self._terms.save(db, self._said, unsaid)
         self._rollups.save(db)
         db.executemany(
             "INSERT INTO books VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
@@ -246,6 +258,15 @@ class _Batch:
         db.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", self._labels)
         db.executemany("INSERT INTO deleted VALUES (?, ?)", self._tombstones)
         db.executemany("DELETE FROM labels WHERE id = ?", [(id,) for id, _ in self._tombstones])
+
+    def _unsaid(self) -> set[str]:
+        """Return the words of texts that are about to be removed."""
+        unsaid: set[str] = set()
+        for (n,) in self._removed:
+            ((tokens, title),) = self._db.execute("SELECT tokens, title FROM documents WHERE n = ?", (n,))
+            unsaid.update(title.split())
+            unsaid.update(token for token in tokens.split() if token[0] != EVERY)
+        return unsaid
 
     def _stored(self, old: Standing) -> Tagged:
         ((data,),) = self._db.execute("SELECT data FROM documents WHERE n = ?", (old.n,))
@@ -260,6 +281,7 @@ class _Batch:
         mention, enrichment = item.mention, item.enrichment
         title, text = tokens(mention.title) if mention.title else [], tokens(mention.text)
         words = words_of(mention, enrichment, self._taxonomy, title + text)
+        self._said.update(title, text)
         groups = dict.fromkeys(GROUPS, "")
         for word in words:
             name, _, value = word.partition("=")

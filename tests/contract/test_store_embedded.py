@@ -91,6 +91,13 @@ def audit(file: Path) -> None:
         " UNION ALL SELECT n FROM documents EXCEPT SELECT n FROM mentions"
     ).fetchall() or [(0,)]
     assert strays == 0
+    said = {
+        word
+        for tokens, title in db.execute("SELECT tokens, title FROM documents")
+        for word in (*title.split(), *tokens.split())
+        if word[0] != "="
+    }
+    assert {term for (term,) in db.execute("SELECT term FROM terms")} == said
     db.close()
 
 

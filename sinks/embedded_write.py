@@ -5,7 +5,7 @@ version stands, a deletion stands above all, and persons' labels are kept until 
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import apsw
 import msgspec
@@ -48,6 +48,7 @@ class _Wanted(Struct):
 
     tagged: Tagged | None = None
     index: int = -1
+    created: int = 0
     data: bytes = b""
     deleted: Deleted | None = None
     labels: list[Labelled] = []
@@ -72,7 +73,7 @@ def write(
             batch = _Batch(db, taxonomy, terms)
             ids = tuple(wanted)
             standing, gone, said = batch.standing(ids), batch.gone(ids), batch.labels(ids)
-            batch.open_slots(want.tagged for want in wanted.values() if want.tagged is not None)
+            batch.open_slots({want.created // 1000 for want in wanted.values() if want.tagged is not None})
             for id, want in wanted.items():
                 if id in gone:
                     continue
@@ -99,7 +100,8 @@ def _gather(items: Sequence[Item]) -> tuple[dict[str, _Wanted], list[Refusal]]:
                 data = _accepted(item)
                 want = wanted.setdefault(_key(item.mention.id), _Wanted())
                 if want.tagged is None or item.version > want.tagged.version:
-                    want.tagged, want.index, want.data = item, index, data
+                    want.tagged, want.index = item, index
+                    want.created, want.data = to_ms(item.mention.created_at), data
             elif isinstance(item, Deleted):
                 wanted.setdefault(_key(item.id), _Wanted()).deleted = item
             else:
@@ -181,15 +183,14 @@ class _Batch:
             found.setdefault(id, []).append(_decode_label(label))
         return found
 
-    def open_slots(self, items: Iterable[Tagged]) -> None:
-        """Find the first free row number of each second that `items` may be put into."""
-        seconds = array("q", {to_ms(item.mention.created_at) // 1000 for item in items})
+    def open_slots(self, seconds: set[int]) -> None:
+        """Find the first free row number of each of `seconds`."""
         if seconds:
             self._slots = {
                 second: second << SLOT_BITS if last is None or last >> SLOT_BITS < second else last + 1
                 for second, last in self._db.execute(
                     "SELECT c.value, (SELECT max(n) FROM mentions WHERE n < (c.value + 1) << ?) FROM carray(?) c",
-                    (SLOT_BITS, apsw.carray(seconds)),
+                    (SLOT_BITS, apsw.carray(array("q", seconds))),
                 )
             }
 
@@ -204,18 +205,17 @@ class _Batch:
 
     def put(self, id: str, want: _Wanted, old: Standing | None, said: list[Labelled]) -> None:
         """Write the mention where its version is higher or a label is new; keep labels in any case."""
-        chosen = labels.standing([*said, *want.labels])
+        chosen = labels.standing([*said, *want.labels]) if said or want.labels else []
         news = [label for label in chosen if label not in said]
         self._labels += [(id, label.tag, _encode_label(label)) for label in news]
-        item, data = want.tagged, want.data
+        item, created, data = want.tagged, want.created, want.data
         if item is None or (old is not None and item.version <= old.version):
             if old is None or not news:
                 return
-            item, data = self._stored(old), b""
+            item, created = self._stored(old), old.created
         if chosen:
             item = msgspec.structs.replace(item, enrichment=labels.apply(item.enrichment, chosen))
             data = encode_hit(Hit(item.mention, item.enrichment))
-        created = to_ms(item.mention.created_at)
         if old is not None:
             n = old.n if old.n >> SLOT_BITS == created // 1000 else self._slot(created // 1000)
             self._remove(old)

@@ -27,6 +27,7 @@ from hark.query.fields import Taxonomy, value_of
 from hark.query.match import Document, Matcher
 from sinks import embedded_write, rollups
 from sinks.embedded_schema import (
+    BUSY_MS,
     END_MS,
     GROUPS,
     QUARTER_MS,
@@ -70,6 +71,8 @@ class EmbeddedStore:
         self._writer: apsw.Connection | None = connect(path)
         self._idle: list[apsw.Connection] = []
         self._closed = False
+        self._unforgotten = False
+        """Whether the write-ahead log may still hold what was deleted."""
 
     def write(self, items: Sequence[Item]) -> list[Refusal]:
         """Write all items in one transaction; see Store.write."""
@@ -77,8 +80,8 @@ class EmbeddedStore:
             if self._writer is None:
                 raise ValueError("the store is closed")
             refusals, erased = embedded_write.write(self._writer, items, self._taxonomy, self._terms)
-            if erased:
-                self._forget(self._writer)
+            if erased or self._unforgotten:
+                self._unforgotten = not _forget(self._writer)
         return refusals
 
     def search(
@@ -164,6 +167,8 @@ class EmbeddedStore:
 
     def get(self, id: str) -> Hit | None:
         """Return one mention, or None when it is unknown or deleted."""
+        if not _possible(id):
+            return None
         with self._reading() as db:
             rows = db.execute(
                 "SELECT d.data FROM mentions m JOIN documents d ON d.n = m.n WHERE m.id = ?", (id,)
@@ -175,7 +180,7 @@ class EmbeddedStore:
         known: dict[str, str] = {}
         with self._reading() as db:
             books = {source: Books(*counts) for source, *counts in db.execute("SELECT * FROM books")}
-            drawn = (id for id in ids if "\0" not in id)  # never accepted, and the end of a string in C
+            drawn = filter(_possible, ids)
             while some := tuple(islice(drawn, _IDS_AT_ONCE)):
                 for table, word in (("mentions", "indexed"), ("deleted", "deleted")):
                     sql = f"SELECT t.id FROM carray(?) c CROSS JOIN {table} t ON t.id = c.value"
@@ -194,6 +199,8 @@ class EmbeddedStore:
         with self._writing, translated(self._path):
             self._closed = True
             if self._writer is not None:
+                if self._unforgotten:
+                    _forget(self._writer)
                 self._writer.close()
                 self._writer = None
             while self._idle:
@@ -258,7 +265,7 @@ class EmbeddedStore:
         last: tuple[int, str] | None = None
         if after is not None:
             created, id = _cursor(after)
-            last, part = (created, id), (part[0], min(part[1], created + 1))
+            last, part = (created, id), (part[0], min(part[1], max(0, created + 1)))
         with self._reading() as db:
             found = self._selection(db, query, part, rows=True)
             sql = f"SELECT m.n, m.created, m.id {found.sql} ORDER BY {found.row} DESC"
@@ -279,19 +286,6 @@ class EmbeddedStore:
             f" count(*), sum(m.tone > 0), sum(m.tone < 0) {found.sql} GROUP BY 1, 2",
             found.parameters,
         )
-
-    def _forget(self, db: apsw.Connection) -> None:
-        """Bring the deletion from the write-ahead log into the file, and empty the log of what stood there.
-
-        A reader of an older instant may hinder it: the next deletion, or closing the store, does it then.
-        """
-        db.set_busy_timeout(0)
-        try:
-            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.BusyError:
-            pass
-        finally:
-            db.set_busy_timeout(20_000)
 
 
 def _range(since: datetime | None, until: datetime | None) -> tuple[int, int]:
@@ -315,6 +309,23 @@ def _parts(
 def _decided(matcher: Matcher, taxonomy: Taxonomy, data: "apsw.SQLiteValue") -> bool:
     hit = decode_hit(cast(bytes, data))
     return matcher.matches(Document(hit.mention, hit.enrichment, taxonomy))
+
+
+def _forget(db: apsw.Connection) -> bool:
+    """Take the deletion from the write-ahead log into the file, and empty the log; False while readers hinder it."""
+    db.set_busy_timeout(0)
+    try:
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.BusyError:
+        return False
+    finally:
+        db.set_busy_timeout(BUSY_MS)
+    return True
+
+
+def _possible(id: str) -> bool:
+    """Say whether an id can be held at all: NUL ends a string in C, and half a surrogate pair is no text."""
+    return "\0" not in id and id == id.encode("utf-8", "ignore").decode()
 
 
 def _cursor(after: str) -> tuple[int, str]:

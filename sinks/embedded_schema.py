@@ -34,7 +34,8 @@ GROUPS = ("brand", "topic", "sentiment", "source", "lang", "author", "site", "ha
 ROLLED = GROUPS[:5]
 """Those of them that are counted in `rollups`."""
 
-_BUSY_MS = 20_000
+BUSY_MS = 20_000
+"""How long a connection waits for another process's write."""
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".replace("'", "''").replace('"', '""')
 
 _MIGRATIONS = (
@@ -116,7 +117,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except HarkError:
         raise
-    except (apsw.FullError, MemoryError) as error:
+    except apsw.FullError as error:
         raise TransientError(f"{path}: the disk is full, nothing of this was written: {error}", 10) from error
     except (apsw.BusyError, apsw.LockedError) as error:
         raise TransientError(f"{path}: another process holds the store: {error}", 1) from error
@@ -125,7 +126,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _prepare(db: apsw.Connection, path: Path) -> None:
-    db.set_busy_timeout(_BUSY_MS)
+    db.set_busy_timeout(BUSY_MS)
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",

@@ -18,9 +18,10 @@ EVERY = "="
 """A token of every mention: what NOT is taken from."""
 MOST_TERMS = 500
 """A pattern that stands for more terms than this is left to the match in memory."""
+DEEPEST = 28
+"""A deeper tree is left to the match in memory: FTS5's parser has room for 100 open symbols, three a level."""
 
 _NOTHING = '"=="'
-_DEEPEST = 60
 _FURTHEST = (1 << 63) - 1
 
 Expand = Callable[[str], Sequence[str] | None]
@@ -50,7 +51,7 @@ def indexed(title: Sequence[str], text: Sequence[str], words: Iterable[str]) -> 
 
 def plan(query: Query, expand: Expand) -> Plan:
     """Return how SQLite answers `query`."""
-    if _depth(query.root) > _DEEPEST:
+    if _depth(query.root) > DEEPEST:
         return Plan(None, exact=False)
     return _Reader(expand).plan(query.root)
 

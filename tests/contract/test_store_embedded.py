@@ -235,8 +235,9 @@ def test_nothing_of_a_deleted_mention_is_left_in_the_files(
     audit(file)
 
 
-def test_what_a_reader_kept_back_is_gone_when_the_store_is_closed(
-    fresh: Callable[[], Store], opened: Opened
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_a_reader_kept_back_is_gone_with_the_next_write_or_when_the_store_is_closed(
+    fresh: Callable[[], Store], opened: Opened, closed: bool
 ) -> None:
     store = fresh()
     file = file_of(store, opened)
@@ -246,9 +247,12 @@ def test_what_a_reader_kept_back_is_gone_when_the_store_is_closed(
     next(hits)
     store.write([deleted("x:1")])  # does not wait for the reader
     assert store.count(parsed("xylophone")) == 0
+    assert b"xylophone" in b"".join(path.read_bytes() for path in file.parent.iterdir())
     del hits
-    reader.close()
-    store.close()
+    if closed:
+        store.close()
+    else:
+        store.write([tagged("x:3")])
     left = b"".join(path.read_bytes() for path in file.parent.iterdir())
     assert b"xylophone" not in left
 
@@ -318,6 +322,24 @@ def test_a_second_writer_waits_its_turn(fresh: Callable[[], Store], opened: Open
     assert store.count(EVERYTHING) == 41
     audit(file_of(store, opened))
     other.close()
+
+
+def test_many_processes_may_open_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, sinks; sys.stdin.readline();"
+        "sinks.open_store('embedded', pathlib.Path(sys.argv[1]), {}).close()"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, cwd=REPOSITORY
+        )
+        for _ in range(5)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    assert [process.wait() for process in processes] == [0] * 5
 
 
 def test_a_closed_store_says_so(fresh: Callable[[], Store]) -> None:

@@ -1,15 +1,16 @@
 """How queries are put to SQLite; that the answers are right is shown by the stores' contract."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import cycle
 
 import apsw
 import pytest
 from hypothesis import given
 
 from hark.core.clock import to_ms
-from hark.core.tree import Field, Not, Or, Query, Term
+from hark.core.tree import And, Field, Near, Node, Not, Or, Phrase, Query, Term, Wildcard
 from hark.query.fields import word
-from hark.query.sqlite import EVERY, MOST_TERMS, Plan, indexed, plan
+from hark.query.sqlite import DEEPEST, EVERY, MOST_TERMS, Plan, indexed, plan
 from tests.support.queries import NOW, parsed, queries
 
 TERMS = ("delay", "delayed", "relay", "gate")
@@ -110,6 +111,24 @@ def test_a_tree_too_deep_for_sqlite_is_left_to_the_match() -> None:
     for _ in range(5_000):
         node = Not(Or((node, Term("gate"))))
     assert plan(Query("", node), expand) == Plan(None, exact=False)
+
+
+@pytest.mark.parametrize("shape", ["and or", "not and", "or not and", "and not or"])
+def test_the_index_understands_every_shape_as_deep_as_trees_may_be(
+    index: apsw.Connection, shape: str
+) -> None:
+    steps: dict[str, Callable[[Node], Node]] = {
+        "and": lambda node: And((Term("a"), node, Term("b"))),
+        "or": lambda node: Or((Term("c"), node)),
+        "not": Not,
+    }
+    node: Node = Or((Phrase((Term("x"), Wildcard("y*"))), Near(Term("x"), Term("y"), 3)))
+    for depth, step in zip(range(4, DEEPEST + 1), cycle(shape.split()), strict=False):
+        node = steps[step](node)
+        found = plan(Query("", node), expand)
+        assert found.exact, depth
+        index.execute("SELECT count(*) FROM search WHERE search MATCH ?", (found.match,)).fetchall()
+    assert not plan(Query("", Not(node)), expand).exact
 
 
 def test_a_pattern_is_expanded_once_however_often_it_is_asked() -> None:

@@ -1,0 +1,312 @@
+"""A rule tried on history: when it would have told, what it would have missed, and what other thresholds would do.
+
+The verdicts are those of `evaluate`, on what the store counts today.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from msgspec import Struct, field
+
+from hark.alerts.evaluate import (
+    BUCKET_MS,
+    Stretch,
+    Verdict,
+    Window,
+    evaluate,
+    not_watched,
+    parts,
+    read,
+    told_at,
+)
+from hark.alerts.explain import Explanation, explain, hundredths
+from hark.alerts.rules import Rule
+from hark.core.clock import from_ms, to_ms
+from hark.core.errors import SettingsError
+from hark.core.protocols import Gap, Store
+
+WARM_UP = timedelta(days=28)
+"""What is read before the time that is asked about, for the baseline; alerts in it are not shown."""
+MULTIPLES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
+"""The curve: multiples of the rule's threshold."""
+EARLY = timedelta(hours=1)
+"""An alert so long before a labelled start still counts as seeing it."""
+_PART_BUCKETS = 7 * 96
+_WEEK_SECONDS = 7 * 86_400
+
+Progress = Callable[[float], None]
+"""Called now and then with the share of the work that is done, 0 to 1."""
+
+
+class Label(Struct, frozen=True):
+    """An incident that people know of; `series` is the group it showed in, None for any."""
+
+    name: str
+    begin: datetime
+    end: datetime
+    series: str | None = None
+    peak: datetime | None = None
+
+
+class Alert(Struct, frozen=True):
+    """One incident as people would have been told of it.
+
+    `told_at` is when: the end of its bucket and the allowance for late mentions. `escalated_at` are the times when it
+    would have been told of again; `ended_at` is None while it lasts. `observed` of `expected` is what the window
+    counted at the beginning; `severity` is that of the beginning, `worst` the highest later.
+    """
+
+    series: str | None
+    told_at: datetime
+    escalated_at: tuple[datetime, ...]
+    ended_at: datetime | None
+    window_begin: datetime
+    window_end: datetime
+    observed: int
+    expected: float
+    severity: int
+    worst: int
+    explanation: Explanation
+    incidents: tuple[str, ...] = ()
+    """The names of the labelled incidents that it saw."""
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one labelled incident; seconds count from its first alert, negative when that came later."""
+
+    label: Label
+    told_at: datetime | None
+    before_begin_seconds: float | None
+    before_peak_seconds: float | None
+
+
+class Point(Struct, frozen=True):
+    """The rule with another threshold; what needs labels is None without them."""
+
+    threshold: float
+    alerts: int
+    alerts_a_week: float
+    hits: int | None
+    misses: int | None
+    false_alarms: int | None
+    false_alarms_a_week: float | None
+    median_delay_seconds: float | None
+
+
+class Backtest(Struct, frozen=True):
+    """What a rule would have done from `since` to `until`."""
+
+    rule: str
+    since: datetime
+    until: datetime
+    counted_from: datetime
+    """Where the first mention was found for the baseline, at most WARM_UP before `since`."""
+    series: int
+    not_watched: int
+    """Mentions of series that are not watched, because there are too many."""
+    blind_buckets: int
+    """Quarters of an hour in which a source may have missed mentions."""
+    alerts: tuple[Alert, ...]
+    outcomes: tuple[Outcome, ...]
+    shipped: Point
+    curve: tuple[Point, ...]
+
+
+def read_labels(path: Path) -> tuple[Label, ...]:
+    """Read labelled incidents: a CSV with the columns begin and end, and if wanted name, series and peak.
+
+    Raises SettingsError with the line and what was expected.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {"begin", "end"} - set(rows.fieldnames or ())
+            if missing:
+                raise SettingsError(
+                    f"{path}: expected the columns begin and end (and name, series, peak if you like); "
+                    f"there is no {' and no '.join(sorted(missing))}"
+                )
+            return tuple(_label(path, rows.line_num, row) for row in rows)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+
+
+def run(
+    store: Store,
+    rule: Rule,
+    since: datetime,
+    until: datetime,
+    gaps: Sequence[tuple[str, Gap]] = (),
+    labels: Sequence[Label] | None = None,
+    progress: Progress = lambda done: None,
+) -> Backtest:
+    """Try `rule` on what the store holds between `since` and `until`; whole quarters of an hour, all of them closed.
+
+    `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false alarms. Raises TransientError while the store is away.
+    """
+    begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
+    stretch = read(store, rule, begin, end, gaps)
+    counted_from = min(stretch.cells, default=start)
+    within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
+    multiples = [m for m in MULTIPLES if rule.metric != "share-negative" or rule.threshold * m <= 1]
+    points: dict[float, Point] = {}
+    kept = _Trial()
+    for number, multiple in enumerate(multiples):
+        tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
+        trial = _try(tried, stretch, start)
+        progress((number + 1) / len(multiples))
+        points[multiple] = _point(tried, trial.found, within if labels is not None else None, end - start)
+        if multiple == 1:
+            kept = trial
+    return Backtest(
+        rule.name,
+        from_ms(start),
+        from_ms(end),
+        from_ms(counted_from),
+        kept.series,
+        kept.not_watched,
+        len({at for starts in stretch.blind.values() for at in starts if at >= start}),
+        tuple(_alert(store, rule, found, within) for found in kept.found),
+        tuple(_outcome(rule, label, kept.found) for label in within),
+        points[1.0],
+        tuple(points.values()),
+    )
+
+
+class _Found(Struct):
+    """An incident on the way through the verdicts."""
+
+    group: str | None
+    start: int
+    window: Window
+    severity: int
+    worst: int
+    escalated: list[int] = field(default_factory=list)
+    ended: int | None = None
+
+
+class _Trial(Struct):
+    """What one threshold came to."""
+
+    found: list[_Found] = field(default_factory=list)
+    series: int = 0
+    not_watched: int = 0
+
+
+def _try(rule: Rule, stretch: Stretch, start: int) -> _Trial:
+    """Go through the stretch week by week, as its verdicts take room; keep what begins from `start` on."""
+    trial = _Trial()
+    lasting: dict[str | None, _Found] = {}
+    checkpoint = b""
+    for part in parts(stretch, _PART_BUCKETS):
+        verdicts, checkpoint = evaluate(rule, part, checkpoint)
+        for verdict in verdicts:
+            if verdict.severity or verdict.event:
+                _follow(verdict, lasting, trial.found)
+        trial.series = len({verdict.group for verdict in verdicts})
+    trial.found = [found for found in trial.found if found.start >= start]
+    trial.not_watched = not_watched(checkpoint) if checkpoint else 0
+    return trial
+
+
+def _follow(verdict: Verdict, lasting: dict[str | None, _Found], found: list[_Found]) -> None:
+    if verdict.event == "begin" and verdict.window is not None:
+        incident = _Found(verdict.group, verdict.start, verdict.window, verdict.severity, verdict.severity)
+        lasting[verdict.group] = incident
+        found.append(incident)
+        return
+    current = lasting.get(verdict.group)
+    if current is None:
+        return
+    current.worst = max(current.worst, verdict.severity)
+    if verdict.event == "escalate":
+        current.escalated.append(verdict.start)
+    elif verdict.event == "end":
+        current.ended = verdict.start
+        del lasting[verdict.group]
+
+
+def _alert(store: Store, rule: Rule, found: _Found, labels: Sequence[Label]) -> Alert:
+    window = found.window
+    return Alert(
+        found.group,
+        told_at(found.start, rule),
+        tuple(told_at(at, rule) for at in found.escalated),
+        None if found.ended is None else told_at(found.ended, rule),
+        from_ms(window.begin),
+        from_ms(window.end),
+        window.observed,
+        hundredths(window.expected) / 100,
+        found.severity,
+        found.worst,
+        explain(store, rule, found.group, window),
+        tuple(label.name for label in labels if _seen(rule, label, found) is not None),
+    )
+
+
+def _seen(rule: Rule, label: Label, found: _Found) -> datetime | None:
+    """Return when people would first have been told of `found` in the time of `label`, None if never."""
+    if label.series is not None and label.series != found.group:
+        return None
+    told = (told_at(at, rule) for at in (found.start, *found.escalated))
+    return next((at for at in told if label.begin - EARLY <= at <= label.end), None)
+
+
+def _outcome(rule: Rule, label: Label, found: Sequence[_Found]) -> Outcome:
+    seen = [at for at in (_seen(rule, label, one) for one in found) if at is not None]
+    if not seen:
+        return Outcome(label, None, None, None)
+    first = min(seen)
+    peak = None if label.peak is None else (label.peak - first).total_seconds()
+    return Outcome(label, first, (label.begin - first).total_seconds(), peak)
+
+
+def _point(rule: Rule, found: Sequence[_Found], labels: Sequence[Label] | None, length_ms: int) -> Point:
+    weeks = length_ms / 1000 / _WEEK_SECONDS
+    alerts = len(found)
+    if labels is None:
+        return Point(rule.threshold, alerts, alerts / weeks, None, None, None, None, None)
+    outcomes = [_outcome(rule, label, found) for label in labels]
+    delays = [
+        -outcome.before_begin_seconds for outcome in outcomes if outcome.before_begin_seconds is not None
+    ]
+    wrong = sum(all(_seen(rule, label, one) is None for label in labels) for one in found)
+    return Point(
+        rule.threshold,
+        alerts,
+        alerts / weeks,
+        len(delays),
+        len(labels) - len(delays),
+        wrong,
+        wrong / weeks,
+        median(delays) if delays else None,
+    )
+
+
+def _label(path: Path, line: int, row: dict[str, str | None]) -> Label:
+    def instant(column: str) -> datetime:
+        text = (row.get(column) or "").strip()
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            raise SettingsError(
+                f"{path}: line {line}: {column}: expected a time such as 2026-11-01T12:00:00Z, found {text!r}"
+            ) from None
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+    begin, end = instant("begin"), instant("end")
+    if end <= begin:
+        raise SettingsError(
+            f"{path}: line {line}: end: expected a time after begin, found {row.get('end')!r}"
+        )
+    return Label(
+        (row.get("name") or "").strip() or f"line {line}",
+        begin,
+        end,
+        (row.get("series") or "").strip().lower() or None,
+        instant("peak") if (row.get("peak") or "").strip() else None,
+    )

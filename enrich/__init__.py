@@ -29,6 +29,7 @@ ENRICHERS = {
     "sentiment": "enrich.sentiment",
     "topics": "enrich.topics",
     "aspects": "enrich.aspects",
+    "model": "enrich.model",
     "intent": "enrich.intent",
     "urgency": "enrich.urgency",
     "journey": "enrich.journey",

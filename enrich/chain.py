@@ -15,6 +15,7 @@ from hark.core.protocols import Enricher
 from hark.settings import Brand, read_toml
 
 FILE = "enrichment.toml"
+MODEL = "model"
 _TOGETHER = 512
 """So many go through all steps together: fewer change steps too often, more need memory."""
 
@@ -73,7 +74,21 @@ def build_chain(config: Path, brands: Sequence[Brand], models: Path | None = Non
             raise SettingsError(f"{path}: no enricher is called {name!r}; there are: {', '.join(ENRICHERS)}")
     if file.order[:1] != ("text",) or len(set(file.order)) != len(file.order):
         raise SettingsError(f'{path}: order: expected "text" first, and each enricher once')
+    if models is not None and MODEL not in file.order:
+        raise SettingsError(
+            f'{path}: order: expected "{MODEL}", behind "topics", as there are models to serve'
+        )
     contexts = {
         name: Context(config, tuple(brands), models, file.options.get(name, {})) for name in file.order
     }
     return Chain([build(name, context) for name, context in contexts.items()])
+
+
+def before_models(chain: Chain) -> tuple[Enricher, ...]:
+    """Return the steps whose findings a trained model sees; raises SettingsError when the chain has no such model."""
+    names = [step.name for step in chain.steps]
+    if MODEL not in names:
+        raise SettingsError(
+            f'{FILE}: order: expected "{MODEL}", behind "topics", where a trained model is to judge'
+        )
+    return chain.steps[: names.index(MODEL)]

@@ -1,6 +1,6 @@
 """Points in time as people type them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from hark.core.clock import Clock, now
 from hark.core.errors import SettingsError
@@ -8,8 +8,8 @@ from hark.core.errors import SettingsError
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def point(text: str | None, option: str, clock: Clock = now) -> datetime | None:
-    """Return the instant of "2026-11-01", "2026-11-01T12:00:00Z" (UTC unless it says otherwise), or "2h" ago.
+def point(text: str | None, option: str, clock: Clock = now, zone: tzinfo = UTC) -> datetime | None:
+    """Return the instant of "2026-11-01", "2026-11-01T12:00:00Z" (in `zone` unless it says otherwise), or "2h" ago.
 
     Raises SettingsError naming `option`.
     """
@@ -28,4 +28,4 @@ def point(text: str | None, option: str, clock: Clock = now) -> datetime | None:
             f"{option}: expected a date (2026-11-01), a time (2026-11-01T12:00:00Z) or how long ago "
             f"(30m, 2h, 7d), found {text!r}"
         ) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return instant if instant.tzinfo else instant.replace(tzinfo=zone)

@@ -1,0 +1,155 @@
+"""Numbers that know which mentions they count."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import sqrt
+
+from msgspec import Struct
+
+from hark.core.protocols import Store
+from hark.core.tree import All, And, Field, Node, Query
+from hark.query import QueryError, parse
+from hark.query.explain import text_of
+
+_Z = 1.959963984540054
+"""The 97.5 % point of the normal distribution."""
+_OWN_CONDITIONS = 60
+"""How many conditions a figure may add to the query that it belongs to."""
+
+
+class Figure(Struct, frozen=True):
+    """A number, and what to search for to see the mentions that it counts.
+
+    `hark search QUERY --since SINCE --until UNTIL --count` gives `count`, as long as nothing is written or deleted.
+    """
+
+    count: int
+    query: str
+    since: datetime
+    until: datetime
+
+
+class Net(Struct, frozen=True):
+    """Net sentiment: share of positive minus share of negative mentions, -1 to 1, with a 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    sample: int
+
+
+class Tally(Struct, frozen=True):
+    """Mentions and their sentiment; what is neither positive nor negative makes up the rest. `net` is None of none."""
+
+    mentions: Figure
+    positive: Figure
+    negative: Figure
+    net: Net | None
+
+
+class Selection(Struct, frozen=True):
+    """The mentions that match a query within a range of time (`since` inclusive, `until` exclusive)."""
+
+    query: Query
+    since: datetime
+    until: datetime
+
+    def where(self, node: Node) -> "Selection":
+        """Return those of them that match `node` too."""
+        return Selection(_narrowed(self.query, node), self.since, self.until)
+
+    def between(self, since: datetime, until: datetime) -> "Selection":
+        """Return the same query over another range."""
+        return Selection(self.query, since, until)
+
+    def figure(self, count: int) -> Figure:
+        """Return `count` as the number of these mentions."""
+        return Figure(count, self.query.text, self.since, self.until)
+
+    def counted(self, store: Store) -> Figure:
+        """Return how many these are now."""
+        count = store.count(self.query, self.since, self.until) if self.since < self.until else 0
+        return self.figure(count)
+
+    def tally(self, counts: Sequence[int]) -> Tally:
+        """Return (mentions, positive, negative) as numbers of these mentions."""
+        mentions, positive, negative = counts
+        return Tally(
+            self.figure(mentions),
+            self.where(equal("sentiment", "positive")).figure(positive),
+            self.where(equal("sentiment", "negative")).figure(negative),
+            net_of(mentions, positive, negative),
+        )
+
+
+def equal(name: str, value: str) -> Field:
+    """Return the condition that a word field has a value as the store gives it (`Bucket.group`, `Store.top`)."""
+    return Field(name, "=", value)
+
+
+def selection_of(query: Query, since: datetime, until: datetime) -> Selection:
+    """Return the mentions of `query` in a range, times cut to milliseconds, as the stores keep them.
+
+    Its text says the time of a "now" in the query. Raises QueryError where the query is so long or so deep that
+    nothing can be added to it.
+    """
+    text = text_of(query.root)
+    probe = text_of(_narrowed(query, Field("created", ">=", "2026-11-01T00:00:00.000Z")).root)
+    try:
+        parse(" ".join([probe, *["created>=2026-11-01T00:00:00.000Z"] * (_OWN_CONDITIONS - 1)]))
+    except QueryError:
+        problem = (
+            f"trends add up to {_OWN_CONDITIONS} conditions to a query, and this one has no room for them"
+        )
+        raise QueryError(query.text, 0, problem, "make it shorter") from None
+    return Selection(Query(text, query.root), _cut(since), _cut(until))
+
+
+def net_of(mentions: int, positive: int, negative: int) -> Net | None:
+    """Return net sentiment with its 95 % interval, None where there is no mention.
+
+    Positive and negative are two cells of one multinomial sample, so that their difference is that of two matched
+    proportions, (b - c) / n. The interval is Wald's after one mention is added to each of both cells: Bonett and
+    Price, Adjusted Wald confidence interval for a difference of binomial proportions based on paired data, Journal
+    of Educational and Behavioral Statistics 37 (2012), 479-488. It is cut at -1 and 1. It takes the mentions for
+    independent of each other, which copies and quarrels are not: for those it is too narrow.
+    """
+    if not mentions:
+        return None
+    value = (positive - negative) / mentions
+    b, c = (positive + 1) / (mentions + 2), (negative + 1) / (mentions + 2)
+    reach = _Z * sqrt((b + c - (b - c) ** 2) / (mentions + 2))
+    return Net(value, max(-1.0, b - c - reach), min(1.0, b - c + reach), mentions)
+
+
+def instant(at: datetime) -> str:
+    """Return a time as the query language writes it."""
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+def _narrowed(query: Query, node: Node) -> Query:
+    match query.root:
+        case All():
+            return Query(_written(node), node)
+        case And(children):
+            root = And((*children, node))
+        case other:
+            root = And((other, node))
+    written = text_of(And((*root.children[:-1], _typed(node))))
+    return Query(written, root)
+
+
+def _written(node: Node) -> str:
+    return text_of(_typed(node))
+
+
+def _typed(node: Node) -> Node:
+    # The parser takes one @ away from an author's handle; a handle may begin with another.
+    if isinstance(node, Field) and node.name == "author" and node.value.startswith("@"):
+        return Field("author", "=", "@" + node.value)
+    return node
+
+
+def _cut(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -271,7 +271,7 @@ def write(path: Path, number: int, seed: int = 1) -> Path:
     return path
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 900) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     """Return when `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

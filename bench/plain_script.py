@@ -14,7 +14,7 @@ from kafka import KafkaConsumer
 from spacy.matcher import PhraseMatcher
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from bench.texts import phrases
+from bench.baseline import PHRASES
 
 
 def main(bootstrap: str, address: str, index: str) -> None:
@@ -22,7 +22,7 @@ def main(bootstrap: str, address: str, index: str) -> None:
     analyzer = SentimentIntensityAnalyzer()
     nlp = spacy.blank("en")
     matcher = PhraseMatcher(nlp.vocab, attr="LOWER")
-    matcher.add("TOPIC", [nlp.make_doc(phrase) for phrase in phrases(300)])
+    matcher.add("TOPIC", [nlp.make_doc(phrase) for phrase in PHRASES])
     client = Elasticsearch(address)
     consumer = KafkaConsumer(
         "plain",

@@ -185,7 +185,7 @@ def _admit(state: _State, by_group: dict[str | None, _Series], cells: Cells, rul
         if len(by_group) == MOST_SERIES:
             state.not_watched += cells[group][0]
             continue
-        options = Options(interval_seconds=BUCKET_SECONDS, threshold=rule.threshold)
+        options = Options(interval_seconds=float(BUCKET_SECONDS), threshold=rule.threshold)
         series = _Series(group, Detector(options=options) if rule.detector == "spike" else None)
         by_group[group] = series
         state.series.append(series)

@@ -15,6 +15,7 @@ from hark import settings as settings_module
 from hark.alerts.backtest import Alert, Backtest, Label, Outcome, read_labels, run
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
+from hark.alerts.report import page
 from hark.alerts.rules import BUCKET_SECONDS, Rule, find_rule
 from hark.commands.options import common
 from hark.commands.show import harmless
@@ -36,6 +37,11 @@ _SHOWN_PARTS = 3
     type=click.Path(path_type=Path, dir_okay=False),
     help="Incidents that you know of: CSV with begin, end, and if you like name, series, peak.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a report with charts to this file too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     config: Path | None,
@@ -44,6 +50,7 @@ def command(
     since: str,
     until: str | None,
     incidents: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Try RULE of alerts.toml on the mentions that the store holds: when it would have told, of what, and why.
@@ -61,10 +68,19 @@ def command(
     labels = None if incidents is None else read_labels(incidents)
     begin, end = _range(found, since, until)
     result = _tried(settings, found, begin, end, labels)
+    if html is not None:
+        _write(html, page(result, found))
     if as_json:
         click.echo(msgspec.json.encode(result).decode())
     else:
         _print(result, found, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--html: {path}: cannot be written: {error.strerror}") from error
 
 
 def search_command(alert: Alert) -> str:

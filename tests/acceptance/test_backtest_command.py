@@ -1,10 +1,12 @@
 """`hark backtest` on a simulated airline's fortnight: the incident is found, and every figure can be counted again."""
 
 import json
+import re
 import shlex
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -120,6 +122,9 @@ def test_observed_and_expected_are_recomputed_from_the_mentions_alone(
             begin, end = instant(alert["window_begin"]), instant(alert["window_end"])
             times = [hit.mention.created_at for hit in complaints(store, alert["series"])]
             assert alert["observed"] == sum(begin <= at < end for at in times)
+            for bar in alert["chart"]:
+                quarter = instant(bar["start"])
+                assert bar["value"] == sum(quarter <= at < quarter + timedelta(minutes=15) for at in times)
             # The same detector, fed by hand from the first quarter in which the brand is named at all.
             named = [
                 hit.mention.created_at.timestamp()
@@ -159,9 +164,8 @@ def test_contributions_add_up_and_each_is_what_its_query_counts(
 def test_the_terminal_shows_the_same_and_a_search_that_counts_to_it(
     center: Center, tried: dict[str, Any]
 ) -> None:
-    shown = center.run(
-        "backtest", "complaint-spike", "--since", SINCE.isoformat(), "--until", UNTIL.isoformat()
-    ).stdout.decode()
+    times = ("--since", SINCE.isoformat(), "--until", UNTIL.isoformat())
+    shown = center.run("backtest", "complaint-spike", *times, "--html", "report.html").stdout.decode()
     searches = [shlex.split(line) for line in shown.splitlines() if line.strip().startswith("hark search")]
     assert len(searches) == len(tried["alerts"])
     with opened(center) as store:
@@ -177,12 +181,46 @@ def test_the_terminal_shows_the_same_and_a_search_that_counts_to_it(
     assert center.run(*first).stdout.decode().strip() == str(tried["alerts"][0]["observed"])
 
 
+def test_the_report_stands_alone_and_shows_each_alert_with_its_chart(
+    center: Center, tried: dict[str, Any]
+) -> None:
+    known = center.folder / "hostile.csv"
+    alert = tried["alerts"][0]
+    known.write_text(
+        f"name,begin,end\n<script>alert(1)</script>,{alert['window_begin']},{alert['told_at']}\n"
+    )
+    file = center.folder / "hostile.html"
+    arguments = ["--since", SINCE.isoformat(), "--until", UNTIL.isoformat(), "--incidents", str(known)]
+    result = CliRunner().invoke(
+        command, ["complaint-spike", *arguments, "--html", str(file), "--data", str(center.data)]
+    )
+    assert result.exit_code == 0, result.output
+    text = file.read_text()
+    for outside in ("<script", "http:", "https:", "src=", "url(", "@import"):
+        assert outside not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    charts = [ElementTree.fromstring(found) for found in re.findall("<svg.*?</svg>", text, re.DOTALL)]
+    assert len(charts) == len(tried["alerts"])
+    for drawn, alert in zip(charts, tried["alerts"], strict=True):
+        bars = [bar.findtext("title") for bar in drawn.iter("rect")]
+        assert [bar.split(": ")[1] for bar in bars if bar] == [
+            f"{bar['value']:g}, expected {bar['expected']:.2f}" for bar in alert["chart"]
+        ]
+        for bar in drawn.iter("rect"):
+            assert 0 <= float(bar.attrib["y"]) <= 170
+            assert 0 <= float(bar.attrib["x"]) <= 860
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["spikes"], "no rule is named 'spikes'; there are: complaint-spike"),
         (["complaint-spike", "--since", "2026-02-01", "--until", "2026-01-01"], "--since: expected a time"),
         (["complaint-spike", "--incidents", "nowhere.csv"], "nowhere.csv: cannot be read"),
+        (
+            ["complaint-spike", "--html", "nowhere/report.html"],
+            "--html: nowhere/report.html: cannot be written",
+        ),
     ],
 )
 def test_what_is_asked_wrongly_is_answered_with_what_was_expected(

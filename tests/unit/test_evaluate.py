@@ -123,6 +123,9 @@ def test_the_verdicts_are_the_detectors() -> None:
         found = detector.update(BEGIN / 1000 + at * 900, cells[at]["united"][1])
         assert (verdict.expected, verdict.upper, verdict.score) == (found.expected, found.upper, found.score)
         assert (verdict.event == "begin") == (found.is_alert and verdict.start == mine[300].start)
+        assert (verdict.window is None) == (found.since is None)
+        if verdict.window is not None:
+            assert verdict.window.end - verdict.window.begin == found.scale_seconds * 1000
 
 
 def test_the_window_adds_up_what_its_buckets_said() -> None:

@@ -4,7 +4,8 @@ The verdicts are those of `evaluate`, on what the store counts today.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -37,6 +38,7 @@ EARLY = timedelta(hours=1)
 """An alert so long before a labelled start still counts as seeing it."""
 _PART_BUCKETS = 7 * 96
 _WEEK_SECONDS = 7 * 86_400
+_CHART_BEFORE, _CHART_AFTER = 96, 48
 
 Progress = Callable[[float], None]
 """Called now and then with the share of the work that is done, 0 to 1."""
@@ -50,6 +52,15 @@ class Label(Struct, frozen=True):
     end: datetime
     series: str | None = None
     peak: datetime | None = None
+
+
+class Bar(Struct, frozen=True):
+    """One quarter of an hour of a chart; `value` is None in a gap."""
+
+    start: datetime
+    value: float | None
+    expected: float
+    upper: float
 
 
 class Alert(Struct, frozen=True):
@@ -73,6 +84,8 @@ class Alert(Struct, frozen=True):
     explanation: Explanation
     incidents: tuple[str, ...] = ()
     """The names of the labelled incidents that it saw."""
+    chart: tuple[Bar, ...] = ()
+    """The series from a day before its begin to its end, half a day after at most."""
 
 
 class Outcome(Struct, frozen=True):
@@ -185,6 +198,7 @@ class _Found(Struct):
     window: Window
     severity: int
     worst: int
+    chart: list[Verdict]
     escalated: list[int] = field(default_factory=list)
     ended: int | None = None
 
@@ -201,21 +215,28 @@ def _try(rule: Rule, stretch: Stretch, start: int) -> _Trial:
     """Go through the stretch week by week, as its verdicts take room; keep what begins from `start` on."""
     trial = _Trial()
     lasting: dict[str | None, _Found] = {}
+    latest: dict[str | None, deque[Verdict]] = {}
     checkpoint = b""
     for part in parts(stretch, _PART_BUCKETS):
         verdicts, checkpoint = evaluate(rule, part, checkpoint)
         for verdict in verdicts:
+            before = latest.setdefault(verdict.group, deque(maxlen=_CHART_BEFORE))
+            before.append(verdict)
             if verdict.severity or verdict.event:
-                _follow(verdict, lasting, trial.found)
+                _follow(verdict, lasting, trial.found, before)
         trial.series = len({verdict.group for verdict in verdicts})
     trial.found = [found for found in trial.found if found.start >= start]
     trial.not_watched = not_watched(checkpoint) if checkpoint else 0
     return trial
 
 
-def _follow(verdict: Verdict, lasting: dict[str | None, _Found], found: list[_Found]) -> None:
+def _follow(
+    verdict: Verdict, lasting: dict[str | None, _Found], found: list[_Found], before: Iterable[Verdict]
+) -> None:
     if verdict.event == "begin" and verdict.window is not None:
-        incident = _Found(verdict.group, verdict.start, verdict.window, verdict.severity, verdict.severity)
+        incident = _Found(
+            verdict.group, verdict.start, verdict.window, verdict.severity, verdict.severity, list(before)
+        )
         lasting[verdict.group] = incident
         found.append(incident)
         return
@@ -223,6 +244,8 @@ def _follow(verdict: Verdict, lasting: dict[str | None, _Found], found: list[_Fo
     if current is None:
         return
     current.worst = max(current.worst, verdict.severity)
+    if verdict.start - current.start <= _CHART_AFTER * BUCKET_MS:
+        current.chart.append(verdict)
     if verdict.event == "escalate":
         current.escalated.append(verdict.start)
     elif verdict.event == "end":
@@ -245,6 +268,7 @@ def _alert(store: Store, rule: Rule, found: _Found, labels: Sequence[Label]) -> 
         found.worst,
         explain(store, rule, found.group, window),
         tuple(label.name for label in labels if _seen(rule, label, found) is not None),
+        tuple(Bar(from_ms(one.start), one.value, one.expected, one.upper) for one in found.chart),
     )
 
 

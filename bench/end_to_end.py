@@ -34,7 +34,7 @@ from sinks import open_store
 from tests.support.center import Center
 from tests.support.servers import ElasticsearchServer, KafkaServer
 
-WORKERS = 2
+WORKERS = 2  # of each kind: enrich and index
 
 
 def main() -> None:
@@ -108,14 +108,14 @@ def cluster(folder: Path, mentions: int) -> dict[str, object]:
         kafka.remove()
         elasticsearch.remove()
     ratios = {f"{name} / plain": round(rate / rates["plain"], 2) for name, rate in rates.items()}
-    return {"processes": WORKERS + 1, "per_second": {n: round(r) for n, r in rates.items()}, "ratios": ratios}
+    return {"processes": 2 * WORKERS, "per_second": {n: round(r) for n, r in rates.items()}, "ratios": ratios}
 
 
 def plain(kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int) -> float:
     """Return the rate of the plain script, in as many processes as Hark has workers."""
     fill(f"kafka+confluent://{kafka.url}", "plain", mentions)
     command = [sys.executable, "-m", "bench.plain_script", kafka.url, elasticsearch.url, "plain"]
-    processes = [subprocess.Popen(command) for _ in range(WORKERS + 1)]
+    processes = [subprocess.Popen(command) for _ in range(2 * WORKERS)]
     try:
         return rate_of(Elasticsearch(elasticsearch.url), "plain", mentions)
     finally:

@@ -39,7 +39,8 @@ from hark.state import State
 
 T = TypeVar("T")
 log = structlog.get_logger()
-BATCH = 500
+ENRICH_BATCH = 1_000
+INDEX_BATCH = 2_000  # a server of an index answers few large requests sooner than many small ones
 POLL_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 _REMEMBERED_IDS = 100_000
@@ -160,7 +161,7 @@ def enrich_loop(
 ) -> None:
     """Tag what is new in topic `mentions` and publish it to `enriched`, until `stop`."""
     while not stop.is_set():
-        records = wait_out(lambda: subscription.poll(BATCH, POLL_SECONDS), stop, "log")
+        records = wait_out(lambda: subscription.poll(ENRICH_BATCH, POLL_SECONDS), stop, "log")
         if not records:
             continue
         begin = monotonic()
@@ -179,7 +180,7 @@ def index_loop(
 ) -> None:
     """Write what is new in topic `enriched` to the store, until `stop`."""
     while not stop.is_set():
-        records = wait_out(lambda: subscription.poll(BATCH, POLL_SECONDS), stop, "log")
+        records = wait_out(lambda: subscription.poll(INDEX_BATCH, POLL_SECONDS), stop, "log")
         if not records:
             continue
         begin = monotonic()

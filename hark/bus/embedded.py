@@ -26,6 +26,7 @@ from hark.core.errors import FatalError, SettingsError, TransientError
 from hark.core.protocols import Record
 from hark.settings import LogSettings
 
+_LARGEST_READ_BYTES = 32 * 1024 * 1024
 _LONGEST_PAUSE_SECONDS = 0.02
 _BUSY_SECONDS = 60.0
 _TRIM_EVERY_MS = 60_000
@@ -137,14 +138,21 @@ class _Topic:
         return self.starts() | dict(found)
 
     def rows(self, partition: int, start: int, end: int | None, limit: int) -> list[Record]:
-        """Return up to `limit` records from `start` on, before `end` where one is given."""
+        """Return up to `limit` records from `start` on, before `end` where one is given; fewer when they are large."""
         below = "" if end is None else f" AND offset < {end}"
         found = self.connection.execute(
             f"SELECT offset, key, value, timestamp_ms FROM records_{partition} WHERE offset >= ?{below}"
             " ORDER BY offset LIMIT ?",
             (start, limit),
         )
-        return [Record(partition, *row) for row in found]
+        records: list[Record] = []
+        size = 0
+        for row in found:
+            records.append(Record(partition, *row))
+            size += len(row[2])
+            if size > _LARGEST_READ_BYTES:
+                break
+        return records
 
     def trim(self, now_ms: int) -> None:
         """Delete a bounded number of records that are past retention and that every group has processed.

@@ -71,10 +71,11 @@ def roles_of(settings: Settings, listener: int) -> list[Role]:
     places = ["--config", str(settings.config.resolve()), "--data", str(settings.data.resolve())]
     workers = settings.center.enrich.workers or os.cpu_count() or 1
     workers = min(workers, settings.center.log.partitions)
+    indexers = 1 if settings.center.store == "embedded" else workers  # SQLite has one writer
     return [
         Role("collect", hark("collect", *places)),
         *(Role(f"enrich-{n}", hark("enrich", *places, "--share", f"{n}/{workers}")) for n in range(workers)),
-        Role("index", hark("index", *places)),
+        *(Role(f"index-{n}", hark("index", *places, "--share", f"{n}/{indexers}")) for n in range(indexers)),
         Role("console", hark("console", *places, "--fd", str(listener)), fds=(listener,)),
     ]
 

@@ -262,10 +262,10 @@ def test_health_and_metrics_tell_of_every_role(running: Center) -> None:
 
 
 def test_a_role_that_is_killed_is_counted_and_started_again(running: Center) -> None:
-    assert running.kill_role("index")
+    assert running.kill_role("index-0")
     running.run("import", lines(running.folder / "in.jsonl", GOOD))
     assert running.settled()["balanced"]
-    assert '"ended": "index"' in running.log.read_text()
+    assert '"ended": "index-0"' in running.log.read_text()
 
 
 def _answer(client: httpx2.Client, path: str) -> httpx2.Response | None:

@@ -111,7 +111,7 @@ class Point(Struct, frozen=True):
 
 
 class Backtest(Struct, frozen=True):
-    """What a rule would have done from `since` to `until`."""
+    """What a rule would have done from `since` to `until`; `labelled` when known incidents were given."""
 
     rule: str
     since: datetime
@@ -121,6 +121,7 @@ class Backtest(Struct, frozen=True):
     series: int
     not_watched: int
     """Mentions of series that are not watched, because there are too many."""
+    labelled: bool
     blind_buckets: int
     """Quarters of an hour in which a source may have missed mentions."""
     alerts: tuple[Alert, ...]
@@ -182,6 +183,7 @@ def run(
         from_ms(counted_from),
         kept.series,
         kept.not_watched,
+        labels is not None,
         len({at for starts in stretch.blind.values() for at in starts if at >= start}),
         tuple(_alert(store, rule, found, within) for found in kept.found),
         tuple(_outcome(rule, label, kept.found) for label in within),

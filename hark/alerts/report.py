@@ -48,7 +48,7 @@ def page(result: Backtest, rule: Rule) -> str:
 def _summary(result: Backtest) -> str:
     shipped = result.shipped
     text = f"<b>{shipped.alerts}</b> alerts, {shipped.alerts_a_week:.2f} a week."
-    if shipped.false_alarms_a_week is not None:
+    if result.labelled:
         text += (
             f" Of {len(result.outcomes)} known incidents <b>{shipped.hits}</b> were seen and {shipped.misses} missed; "
             f"{shipped.false_alarms} false alarms, {shipped.false_alarms_a_week:.2f} a week."
@@ -59,18 +59,20 @@ def _summary(result: Backtest) -> str:
 
 
 def _curve(result: Backtest) -> str:
-    heads = ("threshold", "alerts", "a week", "hits", "misses", "false", "false a week", "median delay")
-    rows = [
-        [
+    heads = ["threshold", "alerts", "a week"]
+    if result.labelled:
+        heads += ["hits", "misses", "false", "false a week", "median delay"]
+    rows = []
+    for point in result.curve:
+        row = [
             f"{point.threshold:g}" + (" (the rule)" if point.threshold == result.shipped.threshold else ""),
             str(point.alerts),
             f"{point.alerts_a_week:.2f}",
-            *("" if n is None else str(n) for n in (point.hits, point.misses, point.false_alarms)),
-            "" if point.false_alarms_a_week is None else f"{point.false_alarms_a_week:.2f}",
-            _minutes(point.median_delay_seconds),
         ]
-        for point in result.curve
-    ]
+        if result.labelled:
+            row += [str(point.hits), str(point.misses), str(point.false_alarms)]
+            row += [f"{point.false_alarms_a_week:.2f}", _minutes(point.median_delay_seconds)]
+        rows.append(row)
     return "<h2>Other thresholds</h2>" + _table(heads, rows)
 
 

@@ -192,26 +192,22 @@ def _outcomes(outcomes: tuple[Outcome, ...]) -> Table:
 
 def _curve(result: Backtest) -> Table:
     table = Table(box=None, header_style="bold", title="\nOther thresholds", title_justify="left")
-    for column in (
-        "threshold",
-        "alerts",
-        "a week",
-        "hits",
-        "misses",
-        "false",
-        "false a week",
-        "median delay",
-    ):
+    for column in ("threshold", "alerts", "a week"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("hits", "misses", "false", "false/week", "delay") if result.labelled else ():
         table.add_column(column, justify="right", no_wrap=True)
     for row in result.curve:
-        table.add_row(
+        cells = [
             f"{row.threshold:g}" + (" (the rule)" if row.threshold == result.shipped.threshold else ""),
             f"{row.alerts:,}",
             f"{row.alerts_a_week:.2f}",
-            *("" if number is None else f"{number:,}" for number in (row.hits, row.misses, row.false_alarms)),
-            "" if row.false_alarms_a_week is None else f"{row.false_alarms_a_week:.2f}",
-            _minutes(row.median_delay_seconds),
-        )
+        ]
+        if result.labelled:
+            cells += [f"{row.hits:,}", f"{row.misses:,}", f"{row.false_alarms:,}"]
+            cells += [f"{row.false_alarms_a_week:.2f}", _minutes(row.median_delay_seconds)]
+        table.add_row(*cells)
+    if result.labelled:
+        table.caption = "delay: the median of the time from an incident's begin to its first alert"
     return table
 
 

@@ -20,10 +20,11 @@ RULES = "1"
 """Part of a model's file: a model made by other rules than these is refused."""
 
 HANDLE, BRAND = "@", "<brand>"
+BEGIN, END = "<begin>", "<end>"
+"""Words before the first and behind the last; no token is written so."""
 _ELONGATED = re.compile(r"(.)\1{2,}")
 _DIGITS = re.compile(r"\d+")
 _SHOUTED = re.compile(r"\b[A-Z]{3,}\b")
-_QUOTED = ("“@", '"@', "RT @")
 _GRAMS = (3, 4, 5)
 _CACHE = 100_000
 """Distinct tokens remembered; then the memory is emptied, so that a long life takes no more."""
@@ -125,22 +126,21 @@ class Reader:
             values.append(("a few words", 1.0))
         if text.startswith("@"):
             values.append(("spoken to somebody", 1.0))
-        for sign, name, most in (("@", "handles", 4), ("#", "hashtags", 4)):
-            if sign in text:
-                values.append((name, min(text.count(sign), most) / most))
-        for sign, name in (("?", "question mark"), ("!", "exclamation mark")):
-            if sign in text:
-                values.append((name, 1.0))
-                values.append((name + "s", min(text.count(sign), 3) / 3))
-                if text.rstrip().endswith(sign):
-                    values.append((name + " at the end", 1.0))
+        if "@" in text:
+            values.append(("handles", min(text.count("@"), 4) / 4))
+        if "#" in text:
+            values.append(("hashtags", min(text.count("#"), 4) / 4))
+        if "?" in text:
+            values += self._signs("question mark", text, "?")
+        if "!" in text:
+            values += self._signs("exclamation mark", text, "!")
         if ".." in text:
             values.append(("dots", 1.0))
         if "http" in text:
             values.append(("link", 1.0))
         if '"' in text or "“" in text:
             values.append(("quotation mark", 1.0))
-        if any(sign in text for sign in _QUOTED):
+        if "“@" in text or '"@' in text or "RT @" in text:
             values.append(("somebody else's words", 1.0))
         if not text.islower():
             shouted = len(_SHOUTED.findall(text))
@@ -148,6 +148,12 @@ class Reader:
                 values.append(("capitals", min(shouted / number, 1.0) if number else 1.0))
         self._add_found(draft, values)
         return values
+
+    def _signs(self, name: str, text: str, sign: str) -> list[tuple[str, float]]:
+        found = [(name, 1.0), (name + "s", min(text.count(sign), 3) / 3)]
+        if text.rstrip()[-1] == sign:
+            found.append((name + " at the end", 1.0))
+        return found
 
     def _add_found(self, draft: Draft, values: list[tuple[str, float]]) -> None:
         """Add what the phrase lists and the taxonomy found."""
@@ -159,7 +165,7 @@ class Reader:
             values += [(self._lexicon[entry], _ROOTS[min(count, 3)]) for entry, count in counts.items()]
         for place, names in self._signals:
             if cues[place]:
-                values += [(names[entry], 1.0) for entry in {cue[0] for cue in longest(cues[place])}]
+                values += [(names[entry], 1.0) for entry in {cue[0] for cue in cues[place]}]
         values += [(f"topic: {topic.id}", topic.confidence) for topic in draft.topics]
         values.append((f"first topic: {draft.topics[0].id}" if draft.topics else "no topic", 1.0))
 
@@ -169,7 +175,7 @@ _ROOTS = (0.0, 1.0, 2.0**0.5, 3.0**0.5)
 
 def pairs(words: Sequence[str]) -> list[str]:
     """Return each two neighbours as one string, with marks for the text's beginning and end: one more than words."""
-    return [f"{one} {other}" for one, other in zip(["^", *words], [*words, "$"], strict=True)]
+    return [f"{one} {other}" for one, other in zip([BEGIN, *words], [*words, END], strict=True)]
 
 
 def grams(word: str) -> list[str]:

@@ -13,9 +13,8 @@ taxonomy's topics alone, and get the model's sentiment with confidence 0, so tha
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import repeat
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +22,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from enrich import Context
-from enrich.features import RULES, Read, Reader, grams, names_of_brands, pairs
+from enrich.features import BEGIN, END, RULES, Read, Reader, grams, names_of_brands
 from enrich.phrasebook import Phrasebook, load
 from enrich.text import digest
 from hark.core.draft import Draft
@@ -34,6 +33,10 @@ Task = Literal["sentiment", "topic"]
 TASKS: tuple[Task, ...] = ("sentiment", "topic")
 Floats = NDArray[np.float64]
 
+WORD, PAIR, VALUE = range(3)
+Heavy = tuple[float, int, int]
+"""A piece that weighed much: its weight, its kind, and its number within its text and kind."""
+
 PAIR_SHARE, GRAM_SHARE = 0.8, 0.5 / 5**0.5
 """What a pair of neighbours and a character n-gram count beside a word."""
 _FORMAT = b"hark model 1\n"
@@ -41,6 +44,9 @@ _KIND = b"hark model "
 _DIGEST_BYTES = 16
 _CACHE = 100_000
 """Distinct words whose vectors are remembered, from one batch to the next."""
+_MOST_ROWS = 1 << 31
+_TOGETHER = 64
+"""Texts whose pieces are added up at once: more would leave the processor's caches."""
 _REASONS = 3
 _LEAST_REASON = 0.02
 _ALSO = 0.25
@@ -112,83 +118,128 @@ def read(path: Path) -> Trained:
     return model
 
 
+class Pieces(NamedTuple):
+    """Vectors of one kind for all texts of a batch, text by text."""
+
+    vectors: NDArray[np.float32]
+    text_of: NDArray[np.intp]
+    begins: NDArray[np.intp]
+
+
 class Sums(NamedTuple):
-    """What the pieces of a batch add up to, and the pieces."""
+    """What the pieces of a batch add up to: a row a text, a column a label."""
 
     totals: Floats
-    """A row a text, a column a label."""
-    vectors: Floats
-    """A row a piece."""
-    starts: NDArray[np.intp]
-    """Each text's first piece: its words, its pairs, its values."""
+    words: Pieces
+    """Each text's begin, its words, its end."""
+    pairs: Pieces
+    """Each of those with the next."""
+    values: Pieces
 
 
 class Table:
-    """The vectors of models that read texts alike, side by side, by word, pair and value. Used by one thread."""
+    """The vectors of models that read texts alike, side by side, by word, pair and value. Used by one thread.
+
+    Behind a model's labels stands a column with their mean.
+    """
 
     def __init__(self, models: Sequence[Trained]) -> None:
         self.columns: dict[str, slice] = {}
-        width = sum(len(model.labels) for model in models)
         rows: dict[str, int] = {}
         for model in models:
             for feature in model.features:
                 rows.setdefault(feature, len(rows) + 1)
         # The first row is for all that the models do not know.
-        self._known = np.zeros((len(rows) + 1, width))
-        self._bias = np.zeros(width)
+        self._matrix = np.zeros((len(rows) + 1, sum(len(model.labels) + 1 for model in models)), np.float32)
+        self._used = len(self._matrix)
+        self._bias = np.zeros(self._matrix.shape[1])
         at = 0
         for model in models:
             columns = slice(at, at + len(model.labels))
-            weights = np.frombuffer(model.weights, dtype="<f4").reshape(len(model.features), -1)
-            self._known[[rows[feature] for feature in model.features], columns] = weights
+            weights = np.frombuffer(model.weights, "<f4").reshape(len(model.features), -1)
+            self._matrix[[rows[feature] for feature in model.features], columns] = weights
+            self._matrix[:, columns.stop] = self._matrix[:, columns].mean(axis=1)
             self._bias[columns] = model.bias
             self.columns[model.task] = columns
-            at = columns.stop
-        self._words = {name[1:]: row for name, row in rows.items() if name[0] == "w"}
-        self._pairs = {name[1:]: row for name, row in rows.items() if name[0] == "p"}
-        self._grams = {name[1:]: row for name, row in rows.items() if name[0] == "g"}
-        self._values = {name[1:]: row for name, row in rows.items() if name[0] == "v"}
+            at = columns.stop + 1
+        kinds: dict[str, dict[str, int]] = {"w": {}, "p": {}, "g": {}, "v": {}}
+        for name, row in rows.items():
+            kinds[name[0]][name[1:]] = row
+        self._words, self._grams, self._values = kinds["w"], kinds["g"], kinds["v"]
         self._seen: dict[str, int] = {}
-        self._matrix = self._known
-        self._used = len(self._known)
+        for word in (BEGIN, END, *self._words):
+            self._row(word)
+        self._index_pairs(kinds["p"])
+        self._first = (dict(self._seen), self._matrix, self._used)
+
+    def _index_pairs(self, pairs: dict[str, int]) -> None:
+        """Make pairs findable by their two words' rows, which stay as they are."""
+        rows = np.array(list(pairs.values()), np.int64)
+        keys = []
+        for pair in pairs:
+            first, _, second = pair.partition(" ")
+            keys.append(self._row(first) * _MOST_ROWS + self._row(second))
+        order = np.argsort(np.array(keys, np.int64))
+        # The last one is found by none.
+        self._pair_keys = np.append(np.array(keys, np.int64)[order], np.iinfo(np.int64).max)
+        self._pair_rows = np.append(rows[order], 0)
 
     def add_up(self, reads: Sequence[Read]) -> Sums:
         """Return what the pieces of each text add up to."""
         if len(self._seen) > _CACHE:
-            self._seen.clear()
-            self._matrix, self._used = self._known, len(self._known)
-        pieces: list[int] = []
-        factors: list[float] = []
-        starts: list[int] = []
-        seen, pair, value = self._seen, self._pairs.get, self._values.get
+            first, self._matrix, self._used = self._first
+            self._seen = dict(first)
+        seen, value = self._seen, self._values.get
+        begin, end = seen[BEGIN], seen[END]
+        rows: list[int] = []
+        found: list[int] = []
+        numbers: list[float] = []
         for each in reads:
-            starts.append(len(pieces))
-            words = each.words
-            share = 1.0 / max(len(words), 1) ** 0.5
-            pieces += [seen[word] if word in seen else self._look_up(word) for word in words]
-            pieces += [pair(two, 0) for two in pairs(words)]
-            pieces += [value(name, 0) for name, _ in each.values]
-            factors += repeat(share, len(words))
-            factors += repeat(share * PAIR_SHARE, len(words) + 1)
-            factors += [number for _, number in each.values]
-        vectors = self._matrix[pieces] * np.array(factors)[:, None]
-        begins = np.array(starts, dtype=np.intp)
-        return Sums(np.add.reduceat(vectors, begins, axis=0) + self._bias, vectors, begins)
+            rows.append(begin)
+            rows += [seen[word] if word in seen else self._look_up(word) for word in each.words]
+            rows.append(end)
+            found += [value(name, 0) for name, _ in each.values]
+            numbers += [number for _, number in each.values]
+        words = np.array(rows, np.int64)
+        keys = words * _MOST_ROWS
+        keys[:-1] += words[1:]
+        at = self._pair_keys.searchsorted(keys)
+        twos = np.where(self._pair_keys[at] == keys, self._pair_rows[at], 0)
+        lengths = np.array([len(each.words) for each in reads])
+        shares = 1.0 / np.sqrt(np.maximum(lengths, 1))
+        in_words = self._pieces(words, lengths + 2, np.repeat(shares, lengths + 2))
+        in_pairs = self._pieces(twos, lengths + 2, np.repeat(shares * PAIR_SHARE, lengths + 2))
+        in_values = self._pieces(found, np.array([len(each.values) for each in reads]), np.array(numbers))
+        totals = self._bias + _added_up(in_words) + _added_up(in_pairs) + _added_up(in_values)
+        return Sums(totals, in_words, in_pairs, in_values)
+
+    def _pieces(self, rows: Any, counts: NDArray[np.int64], factors: Floats) -> Pieces:
+        vectors = self._matrix.take(rows, axis=0)
+        vectors *= factors.astype(np.float32)[:, None]
+        return Pieces(vectors, np.repeat(np.arange(len(counts)), counts), np.cumsum(counts) - counts)
+
+    def _row(self, word: str) -> int:
+        return self._seen.get(word) or self._look_up(word)
 
     def _look_up(self, word: str) -> int:
         """Return the row of a word's vector, made when it is first seen."""
-        vector = self._known[self._words.get(word, 0)].copy()
+        vector = self._matrix[self._words.get(word, 0)].copy()
         known = [row for gram in grams(word) if (row := self._grams.get(gram))]
         if known:
-            vector += GRAM_SHARE * self._known[known].sum(axis=0)
+            vector += np.float32(GRAM_SHARE) * self._matrix[known].sum(axis=0)
         if self._used == len(self._matrix):
-            grown = np.zeros((self._used + max(self._used // 2, 1000), self._matrix.shape[1]))
+            grown = np.zeros((self._used + max(self._used // 2, 1000), self._matrix.shape[1]), np.float32)
             grown[: self._used] = self._matrix
             self._matrix = grown
         self._matrix[self._used] = vector
         self._seen[word] = self._used
         self._used += 1
         return self._used - 1
+
+
+def _added_up(pieces: Pieces) -> Floats:
+    sums: Floats = np.add.reduceat(pieces.vectors, pieces.begins, axis=0, dtype=np.float64)
+    return sums
 
 
 class Judge:
@@ -198,30 +249,41 @@ class Judge:
         self.model = model
         self._columns = columns
         self._calibration = np.array(model.calibration)
+        lower = [label.lower() for label in model.labels]
+        self.poles = (
+            (lower.index("positive"), lower.index("negative"))
+            if "positive" in lower and "negative" in lower
+            else None
+        )
+        """Which labels are positive and negative, if there are such."""
 
-    def judge(self, sums: Sums) -> tuple[list[int], Floats, list[list[tuple[float, int]]]]:
-        """Return each text's label, the confidences of all labels, and [(weight, number of the piece), …]."""
+    def judge(self, sums: Sums) -> tuple[list[int], Floats, list[list[Heavy]]]:
+        """Return each text's label, the confidences of all labels, and its heaviest pieces."""
         totals = sums.totals[:, self._columns]
         labels = totals.argmax(axis=1)
         return labels.tolist(), confidences(totals, self._calibration), self._heaviest(sums, labels)
 
-    def _heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[tuple[float, int]]]:
-        ends = np.append(sums.starts[1:], len(sums.vectors))
-        text_of = np.repeat(np.arange(len(labels)), ends - sums.starts)
-        vectors = sums.vectors[:, self._columns]
-        weights = vectors[np.arange(len(vectors)), labels[text_of]] - vectors.mean(axis=1)
-        order = np.lexsort((-weights, text_of))
-        chosen = [
-            order[start : min(start + _REASONS, end)] for start, end in zip(sums.starts, ends, strict=True)
-        ]
-        return [
-            [
-                (weight, piece - start)
-                for weight, piece in zip(weights[few].tolist(), few.tolist(), strict=True)
-                if weight >= _LEAST_REASON
-            ]
-            for few, start in zip(chosen, sums.starts.tolist(), strict=True)
-        ]
+    def _heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[Heavy]]:
+        kinds = sums[1:]
+        widths = [int(np.diff(kind.begins, append=len(kind.vectors)).max()) for kind in kinds]
+        weights = np.zeros((len(labels), sum(widths)), np.float32)
+        offset = 0
+        for (vectors, text_of, begins), width in zip(kinds, widths, strict=True):
+            places = np.arange(len(vectors))
+            chosen = vectors[places, labels[text_of] + self._columns.start]
+            weights[text_of, places - begins[text_of] + offset] = chosen - vectors[:, self._columns.stop]
+            offset += width
+        texts = np.arange(len(labels))
+        found: list[list[Heavy]] = [[] for _ in labels]
+        for _ in range(_REASONS):
+            best = weights.argmax(axis=1)
+            for told, weight, piece in zip(found, weights[texts, best].tolist(), best.tolist(), strict=True):
+                if weight < _LEAST_REASON:
+                    continue
+                kind = 0 if piece < widths[0] else 1 if piece < 2 * widths[0] else 2
+                told.append((weight, kind, piece - kind * widths[0]))
+            weights[texts, best] = 0.0
+        return found
 
 
 def confidences(totals: Floats, calibration: Floats) -> Floats:
@@ -252,59 +314,56 @@ class Models:
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Judge the drafts; sentiment and topics without training must have been found before."""
-        if not drafts:
-            return
+        for begin in range(0, len(drafts), _TOGETHER):
+            self._judge(drafts[begin : begin + _TOGETHER])
+
+    def _judge(self, drafts: Sequence[Draft]) -> None:
         found = []
         # All is read before anything is changed: the models see the untrained judgement.
         for reader, table, judges in self._groups:
             reads = [reader.read(draft) for draft in drafts]
             sums = table.add_up(reads)
-            found += [(judge.model, reads, judge.judge(sums)) for judge in judges]
-        for model, reads, (labels, shares, heaviest) in sorted(found, key=lambda each: each[0].task):
-            fill_in = _sentiment if model.task == "sentiment" else _topics
-            for draft, read_, label, row, heavy in zip(
+            found += [(judge, reads, judge.judge(sums)) for judge in judges]
+        # Sentiment first: a topic model asks for it.
+        for judge, reads, (labels, shares, heaviest) in sorted(found, key=lambda each: each[0].model.task):
+            fill_in = _sentiment if judge.model.task == "sentiment" else _topics
+            for draft, seen, label, row, heavy in zip(
                 drafts, reads, labels, shares.tolist(), heaviest, strict=True
             ):
-                fill_in(draft, model, label, row, read_, heavy)
+                fill_in(draft, judge, label, row, seen, heavy)
 
 
 def _sentiment(
-    draft: Draft, model: Trained, label: int, shares: list[float], read_: Read, heavy: list[tuple[float, int]]
+    draft: Draft, judge: Judge, label: int, shares: list[float], seen: Read, heavy: list[Heavy]
 ) -> None:
-    lower = [name.lower() for name in model.labels]
     score = draft.sentiment.score
-    if "positive" in lower and "negative" in lower:
-        score = round(shares[lower.index("positive")] - shares[lower.index("negative")], 4)
-    sure = round(shares[label], 4) if _speaks(model, draft) else 0.0
-    draft.sentiment = Sentiment(model.labels[label], score, sure, draft.vader)
+    if judge.poles is not None:
+        positive, negative = judge.poles
+        score = round(shares[positive] - shares[negative], 4)
+    sure = round(shares[label], 4) if _speaks(judge.model, draft) else 0.0
+    draft.sentiment = Sentiment(judge.model.labels[label], score, sure, draft.vader)
     draft.reasons = [reason for reason in draft.reasons if reason.tag != "sentiment"]
-    _explain(draft, "sentiment", read_, heavy)
+    _explain(draft, "sentiment", seen, heavy)
 
 
 def _topics(
-    draft: Draft, model: Trained, label: int, shares: list[float], read_: Read, heavy: list[tuple[float, int]]
+    draft: Draft, judge: Judge, label: int, shares: list[float], seen: Read, heavy: list[Heavy]
 ) -> None:
+    model = judge.model
     if not _speaks(model, draft) or _likelihood(draft, model.mood) < _OTHER_MOOD:
         return
-    first = Topic(model.labels[label], round(shares[label], 4))
-    others = sorted((-share, at) for at, share in enumerate(shares) if share >= _ALSO and at != label)
-    # The label with the highest sum is the first, even where the calibration has a slight doubt.
-    also = [Topic(model.labels[at], min(round(-share, 4), first.confidence)) for share, at in others]
-    draft.topics = (
-        first,
-        *also,
-        *(
-            topic if topic.confidence <= also_least(first, also) else Topic(topic.id, also_least(first, also))
-            for topic in draft.topics
-            if topic.id not in model.labels
-        ),
-    )
-    _explain(draft, f"topic:{first.id}", read_, heavy)
-
-
-def also_least(first: Topic, also: Sequence[Topic]) -> float:
-    """Return the confidence of the last of a model's topics."""
-    return also[-1].confidence if also else first.confidence
+    # The label with the highest sum is the first, even where the calibration leans to another.
+    least = round(shares[label], 4)
+    topics = [Topic(model.labels[label], least)]
+    for share, at in sorted([(-share, at) for at, share in enumerate(shares) if share >= _ALSO]):
+        if at != label:
+            least = min(least, round(-share, 4))
+            topics.append(Topic(model.labels[at], least))
+    for topic in draft.topics:
+        if topic.id not in model.labels:
+            topics.append(topic if topic.confidence <= least else Topic(topic.id, least))
+    draft.topics = tuple(topics)
+    _explain(draft, "topic:" + topics[0].id, seen, heavy)
 
 
 def _speaks(model: Trained, draft: Draft) -> bool:
@@ -326,18 +385,19 @@ def _likelihood(draft: Draft, mood: str) -> float:
     return 1.0 - sentiment.confidence - opposite if mood == "neutral" else opposite
 
 
-def _explain(draft: Draft, tag: str, read_: Read, heavy: Sequence[tuple[float, int]]) -> None:
+def _explain(draft: Draft, tag: str, seen: Read, heavy: Sequence[Heavy]) -> None:
     """Append the heaviest pieces as reasons, with the places of words and pairs."""
-    words, places = len(read_.words), read_.places
-    for weight, piece in heavy:
-        if piece < words:
-            why, (start, end) = "word", draft.span(places[piece])
-        elif piece <= 2 * words:
-            at = piece - words
-            why = "words"
-            start, end = draft.span(places[max(at - 1, 0)], places[min(at, words - 1)]) if words else (0, 0)
+    places = seen.places
+    for weight, kind, number in heavy:
+        start = end = 0
+        if kind == VALUE:
+            why = seen.values[number][0]
+        elif kind == WORD:
+            why, (start, end) = "word", draft.span(places[number - 1])
         else:
-            why, start, end = read_.values[piece - 2 * words - 1][0], 0, 0
+            why = "words"
+            if places:
+                start, end = draft.span(places[max(number - 1, 0)], places[min(number, len(places) - 1)])
         draft.reasons.append(Reason(tag, why, round(weight, 2), start, end))
 
 

@@ -89,12 +89,16 @@ class Alert(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one labelled incident; seconds count from its first alert, negative when that came later."""
+    """What became of one labelled incident; seconds count from its first alert, negative when that came later.
+
+    A missed one that began while an older alert lasted has `lasting_since`: nobody was told anew.
+    """
 
     label: Label
     told_at: datetime | None
     before_begin_seconds: float | None
     before_peak_seconds: float | None
+    lasting_since: datetime | None = None
 
 
 class Point(Struct, frozen=True):
@@ -282,10 +286,20 @@ def _seen(rule: Rule, label: Label, found: _Found) -> datetime | None:
     return next((at for at in told if label.begin - EARLY <= at <= label.end), None)
 
 
+def _lasted(rule: Rule, label: Label, found: _Found) -> bool:
+    """Say whether `found` was told of before `label`, and not over when that began."""
+    return (
+        label.series in (None, found.group)
+        and told_at(found.start, rule) < label.begin
+        and (found.ended is None or told_at(found.ended, rule) > label.begin)
+    )
+
+
 def _outcome(rule: Rule, label: Label, found: Sequence[_Found]) -> Outcome:
     seen = [at for at in (_seen(rule, label, one) for one in found) if at is not None]
     if not seen:
-        return Outcome(label, None, None, None)
+        older = [told_at(one.start, rule) for one in found if _lasted(rule, label, one)]
+        return Outcome(label, None, None, None, max(older, default=None))
     first = min(seen)
     peak = None if label.peak is None else (label.peak - first).total_seconds()
     return Outcome(label, first, (label.begin - first).total_seconds(), peak)

@@ -84,13 +84,22 @@ def _outcomes(outcomes: Sequence[Outcome]) -> str:
         [
             outcome.label.name,
             _time(outcome.label.begin),
-            _time(outcome.told_at) if outcome.told_at else "missed",
+            first_told(outcome),
             _minutes(None if outcome.before_begin_seconds is None else -outcome.before_begin_seconds),
             _minutes(outcome.before_peak_seconds),
         ]
         for outcome in outcomes
     ]
     return "<h2>Incidents that are known</h2>" + _table(heads, rows)
+
+
+def first_told(outcome: Outcome) -> str:
+    """Return when an incident was first told of, or that it was missed, in words for a table."""
+    if outcome.told_at is not None:
+        return _time(outcome.told_at)
+    if outcome.lasting_since is not None:
+        return f"missed, in the alert of {_time(outcome.lasting_since)}"
+    return "missed"
 
 
 def _alert(alert: Alert, rule: Rule) -> str:

@@ -15,7 +15,7 @@ from hark import settings as settings_module
 from hark.alerts.backtest import Alert, Backtest, Label, Outcome, read_labels, run
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
-from hark.alerts.report import page
+from hark.alerts.report import first_told, page
 from hark.alerts.rules import BUCKET_SECONDS, Rule, find_rule
 from hark.commands.options import common
 from hark.commands.show import harmless
@@ -176,14 +176,17 @@ def _parts(parts: tuple[Contribution, ...]) -> str:
 
 def _outcomes(outcomes: tuple[Outcome, ...]) -> Table:
     table = Table(box=None, header_style="bold", title="\nIncidents that are known", title_justify="left")
-    for column in ("incident", "begins", "first told", "after its begin", "before its peak"):
-        table.add_column(column)
+    table.add_column("incident")
+    table.add_column("begins (UTC)", no_wrap=True)
+    table.add_column("first told")
+    for column in ("after begin", "before peak"):
+        table.add_column(column, justify="right")
     for outcome in outcomes:
         delay = None if outcome.before_begin_seconds is None else -outcome.before_begin_seconds
         table.add_row(
             harmless(outcome.label.name, 40),
-            _exact(outcome.label.begin),
-            _exact(outcome.told_at) if outcome.told_at else "missed",
+            f"{outcome.label.begin:%Y-%m-%d %H:%M}",
+            first_told(outcome),
             _minutes(delay),
             _minutes(outcome.before_peak_seconds),
         )

@@ -340,14 +340,18 @@ def test_labels_are_hits_misses_and_what_is_neither_is_a_false_alarm(store: Embe
     known = Label("known", START + 400 * QUARTER, START + 410 * QUARTER, "delta", START + 403 * QUARTER)
     quiet = Label("quiet", START + 500 * QUARTER, START + 510 * QUARTER)
     other = Label("other", START + 400 * QUARTER, START + 410 * QUARTER, "united")
-    result = run(store, rule(), START, START + timedelta(days=8), labels=[known, quiet, other])
+    within = Label("within", START + 408 * QUARTER, START + 409 * QUARTER, "delta")
+    labels = [known, quiet, other, within]
+    result = run(store, rule(), START, START + timedelta(days=8), labels=labels)
     assert [alert.series for alert in result.alerts] == ["delta", "united"]
     assert [alert.incidents for alert in result.alerts] == [("known",), ()]
-    hit, missed, elsewhere = result.outcomes
+    hit, missed, elsewhere, lasting = result.outcomes
     assert (hit.before_begin_seconds, hit.before_peak_seconds) == (-1200.0, 2700.0 - 1200.0)
-    assert (missed.told_at, elsewhere.told_at) == (None, None)
+    assert (missed.told_at, elsewhere.told_at, lasting.told_at) == (None, None, None)
+    assert (missed.lasting_since, elsewhere.lasting_since) == (None, None)
+    assert lasting.lasting_since == result.alerts[0].told_at
     shipped = result.shipped
-    assert (shipped.hits, shipped.misses, shipped.false_alarms) == (1, 2, 1)
+    assert (shipped.hits, shipped.misses, shipped.false_alarms) == (1, 3, 1)
     assert shipped.false_alarms_a_week == pytest.approx(7 / 8)
     assert [point.alerts for point in result.curve] == sorted(
         (point.alerts for point in result.curve), reverse=True

@@ -12,7 +12,7 @@ _NO_VADER = Vader(0.0, 0.0, 0.0, 0.0)
 _NO_SENTIMENT = Sentiment("neutral", 0.0, 0.0, _NO_VADER)
 
 
-class Draft(Struct):
+class Draft(Struct, gc=False):
     """What the steps of the chain read and fill in, one a mention; the chain makes an Enrichment of it.
 
     Steps assign whole values (`draft.topics = …`) and append to `reasons` alone.

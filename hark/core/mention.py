@@ -9,7 +9,7 @@ from msgspec import Struct
 SentimentLabel = Literal["positive", "neutral", "negative"]
 
 
-class Author(Struct, frozen=True, omit_defaults=True):
+class Author(Struct, frozen=True, omit_defaults=True, gc=False):
     """Who wrote a mention, as the platform showed it at that moment."""
 
     handle: str | None = None
@@ -24,7 +24,7 @@ class Author(Struct, frozen=True, omit_defaults=True):
     created_at: datetime | None = None
 
 
-class Media(Struct, frozen=True, omit_defaults=True):
+class Media(Struct, frozen=True, omit_defaults=True, gc=False):
     """A picture, video or sound that came with a mention; never fetched by Hark."""
 
     kind: str
@@ -33,7 +33,7 @@ class Media(Struct, frozen=True, omit_defaults=True):
     alt: str | None = None
 
 
-class Metrics(Struct, frozen=True, omit_defaults=True):
+class Metrics(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the platform counted when the mention was collected."""
 
     likes: int | None = None
@@ -43,7 +43,7 @@ class Metrics(Struct, frozen=True, omit_defaults=True):
     views: int | None = None
 
 
-class Place(Struct, frozen=True, omit_defaults=True):
+class Place(Struct, frozen=True, omit_defaults=True, gc=False):
     """Where a mention was written, as far as its author shared it."""
 
     name: str | None = None
@@ -53,7 +53,7 @@ class Place(Struct, frozen=True, omit_defaults=True):
     longitude: float | None = None
 
 
-class Mention(Struct, frozen=True, omit_defaults=True):
+class Mention(Struct, frozen=True, omit_defaults=True, gc=False):
     """One post, reply, comment, review or article.
 
     `id` is "source:native id" and never changes, not by an edit either. `edit` is 0 for the first text and
@@ -82,14 +82,14 @@ class Mention(Struct, frozen=True, omit_defaults=True):
     place: Place | None = None
 
 
-class Language(Struct, frozen=True):
+class Language(Struct, frozen=True, gc=False):
     """ISO 639-1 code, or "unknown"; confidence 0 to 1."""
 
     code: str
     confidence: float
 
 
-class Vader(Struct, frozen=True):
+class Vader(Struct, frozen=True, gc=False):
     """The four numbers of vaderSentiment, to its own last digit."""
 
     neg: float
@@ -98,7 +98,7 @@ class Vader(Struct, frozen=True):
     compound: float
 
 
-class Sentiment(Struct, frozen=True):
+class Sentiment(Struct, frozen=True, gc=False):
     """The judgement (label, signed score -1..1, confidence 0..1) beside vaderSentiment's own numbers.
 
     `label` is one of SentimentLabel, or whatever labels a trained model was given.
@@ -110,14 +110,14 @@ class Sentiment(Struct, frozen=True):
     vader: Vader
 
 
-class Topic(Struct, frozen=True):
+class Topic(Struct, frozen=True, gc=False):
     """One node of the taxonomy (the most specific that matched); confidence 0..1."""
 
     id: str
     confidence: float
 
 
-class Entity(Struct, frozen=True, omit_defaults=True):
+class Entity(Struct, frozen=True, omit_defaults=True, gc=False):
     """Something named in the text: `kind` airport, flight, amount, date, …; `value` its normal form."""
 
     kind: str
@@ -126,7 +126,7 @@ class Entity(Struct, frozen=True, omit_defaults=True):
     end: int
 
 
-class Reason(Struct, frozen=True, omit_defaults=True):
+class Reason(Struct, frozen=True, omit_defaults=True, gc=False):
     """Why a tag was given: `start` and `end` count characters of the mention's text (0, 0: no single place)."""
 
     tag: str
@@ -137,7 +137,7 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     end: int = 0
 
 
-class Enrichment(Struct, frozen=True, omit_defaults=False):
+class Enrichment(Struct, frozen=True, omit_defaults=False, gc=False):
     """The tags of one mention and the version of taxonomy, rules and models that made them."""
 
     version: str

@@ -26,7 +26,7 @@ from hark.alerts.evaluate import (
 )
 from hark.alerts.explain import Explanation, explain, hundredths
 from hark.alerts.rules import Rule
-from hark.core.clock import from_ms, to_ms
+from hark.core.clock import EARLIEST, from_ms, to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Gap, Store
 
@@ -115,13 +115,16 @@ class Point(Struct, frozen=True):
 
 
 class Backtest(Struct, frozen=True):
-    """What a rule would have done from `since` to `until`; `labelled` when known incidents were given."""
+    """What a rule would have done from `since` to `until`; `labelled` when known incidents were given.
+
+    `since` is not before the first mention that it counts: time before that would only flatter the rates.
+    """
 
     rule: str
     since: datetime
     until: datetime
-    counted_from: datetime
-    """Where the first mention was found for the baseline, at most WARM_UP before `since`."""
+    counted_from: datetime | None
+    """Where the first mention was found for the baseline, at most WARM_UP before `since`; None when there is none."""
     series: int
     not_watched: int
     """Mentions of series that are not watched, because there are too many."""
@@ -166,9 +169,13 @@ def run(
 
     `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false alarms. Raises TransientError while the store is away.
     """
+    since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
     stretch = read(store, rule, begin, end, gaps)
-    counted_from = min(stretch.cells, default=start)
+    first = min(stretch.cells, default=None)
+    start = start if first is None else max(start, first)
+    # Before the first mention there is no series to judge.
+    stretch = stretch.part(end if first is None else first, end)
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
     multiples = [m for m in MULTIPLES if rule.metric != "share-negative" or rule.threshold * m <= 1]
     points: dict[float, Point] = {}
@@ -184,7 +191,7 @@ def run(
         rule.name,
         from_ms(start),
         from_ms(end),
-        from_ms(counted_from),
+        None if first is None else from_ms(first),
         kept.series,
         kept.not_watched,
         labels is not None,

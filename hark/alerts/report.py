@@ -34,7 +34,7 @@ def page(result: Backtest, rule: Rule) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
         f"<h1>{escape(title)}</h1>",
         f"<p>Rule <b>{escape(rule.name)}</b>: {rule.metric} by {rule.group_by or 'nothing'}, detector {rule.detector}, "
-        f"threshold {rule.threshold:g}; {result.series} series, counted from {_time(result.counted_from)}. "
+        f"threshold {rule.threshold:g}; {result.series} series, {_counted(result)}. "
         f"All times are UTC.</p>",
         f"<p>{_summary(result)}</p>",
         _curve(result),
@@ -56,6 +56,11 @@ def _summary(result: Backtest) -> str:
     if result.blind_buckets:
         text += f" {result.blind_buckets} quarters of an hour have gaps of a source and were not judged."
     return text
+
+
+def _counted(result: Backtest) -> str:
+    first = result.counted_from
+    return "no mention that it counts" if first is None else f"counted from {_time(first)}"
 
 
 def _curve(result: Backtest) -> str:

@@ -129,7 +129,7 @@ def _print(result: Backtest, rule: Rule, console: Console) -> None:
     )
     console.print(
         f"{_exact(result.since)} to {_exact(result.until)}, {result.series} series, "
-        f"counted from {_exact(result.counted_from)}"
+        + (f"counted from {_exact(first)}" if (first := result.counted_from) else "no mention that it counts")
     )
     if result.blind_buckets:
         console.print(f"{result.blind_buckets} quarters of an hour have gaps of a source: not judged")

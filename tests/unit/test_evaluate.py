@@ -358,6 +358,14 @@ def test_labels_are_hits_misses_and_what_is_neither_is_a_false_alarm(store: Embe
     )
 
 
+def test_time_before_the_first_mention_does_not_flatter_the_rates(store: EmbeddedStore) -> None:
+    empty = run(store, rule(), START - timedelta(days=9), START)
+    assert (empty.counted_from, empty.series, empty.alerts) == (None, 0, ())
+    store.write([tagged("x:1", at=START, label="negative")])
+    result = run(store, rule(), datetime(1, 1, 1, tzinfo=UTC), START + timedelta(days=7))
+    assert (result.since, result.counted_from, result.series) == (START, START, 1)
+
+
 def test_a_mistake_in_labels_is_told_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "known.csv"
     file.write_text("begin,end,series\n2026-11-01,2026-11-02T01:00:00Z,Delta\n")

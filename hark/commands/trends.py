@@ -25,7 +25,6 @@ from hark.trends import (
     Tally,
     Trends,
     period_before,
-    suited,
     trends,
     zone_named,
 )
@@ -98,7 +97,7 @@ def command(
     begin = point(since, "--since", lambda: as_of, viewer)
     if begin is None:
         midnight = end.astimezone(viewer).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        begin = period_before(midnight, midnight + timedelta(days=DEFAULT_DAYS - 1), "1d", viewer)
+        begin, _ = period_before(midnight, midnight + timedelta(days=DEFAULT_DAYS - 1), "1d", viewer)
     with store_of(settings) as store, state_of(settings) as state:
         shown = trends(
             store,
@@ -107,7 +106,7 @@ def command(
             end,
             zone=viewer,
             as_of=as_of,
-            interval=interval or suited(begin, end),
+            interval=interval,
             by=by,
             other=None if compare == "previous" else parse(compare, lambda: as_of),
             gaps=state.gaps(),
@@ -192,7 +191,7 @@ def _print_head(shown: Trends, console: Console) -> None:
     span = f"{_time(shown.since)} to {_time(shown.until)}, {shown.zone}"
     console.print(f"{harmless(shown.query, 400) or 'All mentions'}", style="bold")
     console.print(f"{span}, by {_WORDS[shown.interval]}")
-    if shown.since == shown.until:
+    if not shown.intervals:
         console.print("The range is empty: it ends where it begins.")
         return
     number = tally.mentions.count
@@ -275,15 +274,17 @@ def _label(each: Interval, shown: Trends) -> str:
 def _print_groups(shown: Trends, console: Console) -> None:
     if not shown.groups:
         return
-    begins = [each.since for each in shown.intervals]
-    table = _table(f"By {shown.by}", "mentions", "net sentiment", console=console)
+    begins = [each.since.timestamp() for each in shown.intervals]
+    toned = () if shown.by == "sentiment" else ("net sentiment",)
+    table = _table(f"By {shown.by}", "mentions", *toned, console=console)
     table.add_column("")
     most = max(10, console.width - 58)
     for group in shown.groups[: 2 * _MOST_SHOWN]:
-        counts = {tally.mentions.since: tally.mentions.count for tally in group.intervals}
+        counts = {tally.mentions.since.timestamp(): tally.mentions.count for tally in group.intervals}
         line = _spark([counts.get(begin, 0) for begin in begins], most)
         number = group.tally.mentions.count
-        table.add_row(harmless(group.value, 24), f"{number:,}", _net(group.tally.net), line)
+        net = (_net(group.tally.net),) if toned else ()
+        table.add_row(harmless(group.value, 24), f"{number:,}", *net, line)
     console.print(table)
     _more(len(shown.groups) - 2 * _MOST_SHOWN, console)
 
@@ -431,7 +432,7 @@ def _signed(share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    return "<1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
 
 
 def _change(change: float) -> str:

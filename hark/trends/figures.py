@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import sqrt
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -48,23 +49,32 @@ class Tally(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True):
-    """The mentions that match a query within a range of time (`since` inclusive, `until` exclusive)."""
+    """The mentions that match a query within a range of time (`since` inclusive, `until` exclusive).
+
+    Times are in UTC, since those of one zone are compared by what its clock shows, which comes twice in autumn;
+    figures show them in `zone`.
+    """
 
     query: Query
     since: datetime
     until: datetime
+    zone: ZoneInfo
 
     def where(self, node: Node) -> "Selection":
         """Return those of them that match `node` too."""
-        return Selection(_narrowed(self.query, node), self.since, self.until)
+        return Selection(_narrowed(self.query, node), self.since, self.until, self.zone)
 
     def between(self, since: datetime, until: datetime) -> "Selection":
         """Return the same query over another range."""
-        return Selection(self.query, since, until)
+        return Selection(self.query, since, until, self.zone)
 
     def figure(self, count: int) -> Figure:
         """Return `count` as the number of these mentions."""
-        return Figure(count, self.query.text, self.since, self.until)
+        return Figure(count, self.query.text, *self.span())
+
+    def span(self) -> tuple[datetime, datetime]:
+        """Return the range in the zone."""
+        return self.since.astimezone(self.zone), self.until.astimezone(self.zone)
 
     def counted(self, store: Store) -> Figure:
         """Return how many these are now."""
@@ -87,7 +97,7 @@ def equal(name: str, value: str) -> Field:
     return Field(name, "=", value)
 
 
-def selection_of(query: Query, since: datetime, until: datetime) -> Selection:
+def selection_of(query: Query, since: datetime, until: datetime, zone: ZoneInfo) -> Selection:
     """Return the mentions of `query` in a range, times cut to milliseconds, as the stores keep them.
 
     Its text says the time of a "now" in the query. Raises QueryError where the query is so long or so deep that
@@ -102,7 +112,7 @@ def selection_of(query: Query, since: datetime, until: datetime) -> Selection:
             f"trends add up to {_OWN_CONDITIONS} conditions to a query, and this one has no room for them"
         )
         raise QueryError(query.text, 0, problem, "make it shorter") from None
-    return Selection(Query(text, query.root), _cut(since), _cut(until))
+    return Selection(Query(text, query.root), _cut(since), _cut(until), zone)
 
 
 def net_of(mentions: int, positive: int, negative: int) -> Net | None:
@@ -152,4 +162,4 @@ def _typed(node: Node) -> Node:
 
 
 def _cut(at: datetime) -> datetime:
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    return at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)

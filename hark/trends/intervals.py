@@ -8,7 +8,7 @@ from math import gcd
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from hark.core.clock import EARLIEST
+from hark.core.clock import EARLIEST, to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Bucket
 
@@ -42,7 +42,7 @@ def _machine_zone() -> str:
 
 def suited(since: datetime, until: datetime) -> str:
     """Return the interval that cuts a range into a number of pieces that one can look at."""
-    days = (until - since) / timedelta(days=1)
+    days = (until.astimezone(UTC) - since.astimezone(UTC)) / timedelta(days=1)
     return "15m" if days <= 0.5 else "1h" if days <= 2 else "1d" if days <= 62 else "1w"
 
 
@@ -54,11 +54,11 @@ def borders(since: datetime, until: datetime, interval: str, zone: ZoneInfo) -> 
     SettingsError for times out of range and for more than MOST_INTERVALS.
     """
     check_range(since, until)
+    since, until = since.astimezone(UTC), until.astimezone(UTC)
     if since == until:
         return []
     if (until - since).total_seconds() / INTERVALS[interval] > MOST_INTERVALS:
         raise SettingsError(f"interval {interval}: this range has more than {MOST_INTERVALS:,} of them")
-    since, until = since.astimezone(UTC), until.astimezone(UTC)
     begins = _days(since, zone, interval) if INTERVALS[interval] >= 86_400 else _hours(since, zone, interval)
     found = [since]
     for begin in begins:
@@ -71,7 +71,7 @@ def borders(since: datetime, until: datetime, interval: str, zone: ZoneInfo) -> 
 
 def check_range(since: datetime, until: datetime) -> None:
     """Raise SettingsError for a range that ends before it begins, and for times that no mention can have."""
-    if since < EARLIEST or until > LAST or since > until:
+    if since < EARLIEST or until > LAST or to_ms(since) > to_ms(until):
         raise SettingsError(
             f"since {since.isoformat()}, until {until.isoformat()}: expected a range of time from 1970 to 9998"
             ", with since before until"
@@ -136,16 +136,26 @@ def whole(begin: datetime, interval: str, zone: ZoneInfo) -> bool:
     return interval == "15m" or _hour(begin, zone) != _hour(begin - _QUARTER, zone)
 
 
-def period_before(since: datetime, until: datetime, interval: str, zone: ZoneInfo) -> datetime:
-    """Return where the period of the same length begins that ends at `since`.
+def period_before(
+    since: datetime, until: datetime, interval: str, zone: ZoneInfo
+) -> tuple[datetime, datetime]:
+    """Return the period of the same length that lies a whole number of intervals earlier and ends by `since`.
 
-    Whole days, and days and weeks as intervals, are counted on the calendar; everything else in hours.
+    So interval is compared with interval, and a day that has just begun with the same hours. Whole days, and days
+    and weeks as intervals, are moved on the calendar, everything else by the clock. What lies before 1970 is cut.
     """
-    if since - EARLIEST < until - since + timedelta(days=2):
-        return EARLIEST
+    since, until = since.astimezone(UTC), until.astimezone(UTC)
     begin, end = since.astimezone(zone), until.astimezone(zone)
-    if INTERVALS[interval] >= 86_400 or (whole(since, "1d", zone) and whole(until, "1d", zone)):
-        length = end.replace(tzinfo=None) - begin.replace(tzinfo=None)
-        wall = begin.replace(tzinfo=None, fold=0) - length
-        return max(EARLIEST, min(since, wall.replace(tzinfo=zone).astimezone(UTC)))
-    return max(EARLIEST, since - (until - since))
+    length = end.replace(tzinfo=None) - begin.replace(tzinfo=None)
+    days = INTERVALS[interval] >= 86_400 or (whole(since, "1d", zone) and whole(until, "1d", zone))
+    if not days:
+        length = until - since
+    unit = timedelta(seconds=max(INTERVALS[interval], 86_400 if days else 0))
+    shift = -(-length // unit) * unit
+    if since - EARLIEST < shift + timedelta(days=2):
+        return EARLIEST, max(EARLIEST, until - shift)
+    if not days:
+        return since - shift, until - shift
+    moved = (at.replace(tzinfo=None, fold=0) - shift for at in (begin, end))
+    first, last = (min(since, at.replace(tzinfo=zone).astimezone(UTC)) for at in moved)
+    return first, max(first, last)

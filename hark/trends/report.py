@@ -1,7 +1,7 @@
 """All that `hark trends` says of a query and a range of time."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -52,7 +52,10 @@ class Interval(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """What the numbers are compared with: the period before (`kind` previous) or another query (`kind` query)."""
+    """What the numbers are compared with: the period before (`kind` previous) or another query (`kind` query).
+
+    Interval stands beside interval; where the clock is changed there can be one more or one less.
+    """
 
     kind: str
     tally: Tally
@@ -184,14 +187,13 @@ def trends(
     _known(interval, INTERVALS, "interval")
     _known(by, BY, "by")
     check_range(since, until)
-    now = selection_of(query, since.astimezone(zone), until.astimezone(zone))
-    interval = interval or suited(since, until)
+    now = selection_of(query, since, until, zone)
+    interval = interval or suited(now.since, now.until)
     cuts = borders(now.since, now.until, interval, zone)
     if other is None:
-        before = period_before(now.since, now.until, interval, zone).astimezone(zone)
-        compared = selection_of(query, before, now.since)
+        compared = now.between(*period_before(now.since, now.until, interval, zone))
     else:
-        compared = selection_of(other, now.since, now.until)
+        compared = selection_of(other, now.since, now.until, zone)
     asked = _Asked(store, zone, interval, now, compared, "previous" if other is None else "query", gaps)
     counts = _series(store, now, cuts)
     intervals = _intervals(asked, cuts, counts, as_of)
@@ -199,8 +201,8 @@ def trends(
     against = _compared(asked)
     return Trends(
         query=now.query.text,
-        since=now.since,
-        until=now.until,
+        since=now.span()[0],
+        until=now.span()[1],
         zone=zone.key,
         interval=interval,
         as_of=as_of.astimezone(zone),
@@ -240,14 +242,14 @@ def _intervals(
     found = []
     missing = [gap for _, gap in asked.gaps if not gap.closed]
     for at, sums in enumerate(counts):
-        part = asked.now.between(cuts[at].astimezone(asked.zone), cuts[at + 1].astimezone(asked.zone))
+        part = asked.now.between(cuts[at], cuts[at + 1])
         # Inside they are whole: only the first may begin late, only the last may end early.
         cut = (at == 0 and not whole(part.since, asked.interval, asked.zone)) or (
             at == len(counts) - 1 and not whole(part.until, asked.interval, asked.zone)
         )
         gap = any(one.begin < part.until and one.end > part.since for one in missing)
         partial = cut or part.until > as_of
-        found.append(Interval(part.since, part.until, partial, gap, part.tally(sums)))
+        found.append(Interval(*part.span(), partial, gap, part.tally(sums)))
     return tuple(found)
 
 
@@ -257,7 +259,7 @@ def _compared(asked: _Asked) -> Compared:
     counts = _series(asked.store, chosen, cuts)
     figures = []
     for at, sums in enumerate(counts):
-        part = chosen.between(cuts[at].astimezone(asked.zone), cuts[at + 1].astimezone(asked.zone))
+        part = chosen.between(cuts[at], cuts[at + 1])
         figures.append(part.figure(sums[0]))
     missing = _missing(asked.gaps, chosen, asked.zone)
     return Compared(asked.kind, chosen.tally(_sum(counts)), tuple(figures), missing)
@@ -277,8 +279,7 @@ def _groups(asked: _Asked, cuts: Sequence[datetime], by: str) -> tuple[Series, .
         group = now.where(equal(by, value))
         tallies = []
         for at, sums in sorted(series.items()):
-            part = cuts[at].astimezone(asked.zone), cuts[at + 1].astimezone(asked.zone)
-            tallies.append(group.between(*part).tally(sums))
+            tallies.append(group.between(cuts[at], cuts[at + 1]).tally(sums))
         found.append(Series(value, group.tally(_sum(list(series.values()))), tuple(tallies)))
     return tuple(sorted(found, key=lambda one: (-one.tally.mentions.count, one.value)))
 
@@ -341,7 +342,7 @@ def _authors(asked: _Asked) -> tuple[Author, ...]:
 
 def _rhythm(asked: _Asked) -> Rhythm:
     now = asked.now
-    since = max(now.since, (now.until.astimezone(UTC) - timedelta(days=RHYTHM_DAYS)).astimezone(asked.zone))
+    since = max(now.since, now.until - timedelta(days=RHYTHM_DAYS))
     chosen = now.between(since, now.until)
     cuts = borders(chosen.since, chosen.until, "1h", asked.zone)
     counts = _series(asked.store, chosen, cuts)
@@ -357,7 +358,7 @@ def _rhythm(asked: _Asked) -> Rhythm:
         length = sum((end - begin).total_seconds() for begin, end in spans) / 3600
         figure = chosen.where(_within(spans)).figure(sums[key])
         hours.append(Hour(*key, length, figure))
-    return Rhythm(chosen.since, chosen.until, sum(sums.values()), tuple(hours))
+    return Rhythm(*chosen.span(), sum(sums.values()), tuple(hours))
 
 
 def _within(spans: Sequence[tuple[datetime, datetime]]) -> Node:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from math import log, sqrt
@@ -22,6 +22,8 @@ LEAST_MENTIONS = 5
 """Mentions read that a term needs before it can rise."""
 LEAST_SCORE = 3.5
 """Standard deviations above nothing: of ten thousand terms that do not rise, two are above."""
+LEAST_RATIO = 1.5
+"""How many times as likely a term must be, however certain the difference: a quiet week is no event of its own."""
 PRIOR = 0.1
 """Weight of the prior, as a share of all that was read."""
 MOST_EVENTS = 12
@@ -76,8 +78,10 @@ def rising(
     found = []
     for terms, beside, score in events(said, before):
         node = _either(terms)
-        figures = now.where(node).counted(store), compared.where(node).counted(store)
-        found.append(Event(terms, beside, score, *figures))
+        first, second = now.where(node).counted(store), compared.where(node).counted(store)
+        # What rose in the rest alone, once the events above were set aside, is no news to a reader.
+        if first.count > second.count or first.count * count_compared > second.count * count:
+            found.append(Event(terms, beside, score, first, second))
     return Rising(tuple(found), len(said), count, len(before), count_compared)
 
 
@@ -113,8 +117,8 @@ def said_in(hit: Hit) -> Said:
     return frozenset(said)
 
 
-def scored(now: int, before: int, all_now: float, all_before: float) -> float:
-    """Return the standard score of a term's log-odds ratio, above 0 where it rises.
+def scored(now: int, before: int, all_now: int, all_before: int) -> tuple[float, float]:
+    """Return a term's log-odds ratio and its standard score; above 0 where it rises.
 
     Log-odds with an informative Dirichlet prior: Monroe, Colaresi and Quinn, Fightin' Words, Political Analysis 16
     (2008), 372-403, equations 16 to 22. `now` and `before` count the mentions that say the term, `all_…` are the
@@ -125,8 +129,9 @@ def scored(now: int, before: int, all_now: float, all_before: float) -> float:
     first, second = now + prior, before + prior
     rest, rest_before = all_now + all_prior - first, all_before + all_prior - second
     if min(first, second, rest, rest_before) <= 0:
-        return 0.0
-    return (log(first / rest) - log(second / rest_before)) / sqrt(1 / first + 1 / second)
+        return 0.0, 0.0
+    odds = log(first / rest) - log(second / rest_before)
+    return odds, odds / sqrt(1 / first + 1 / second)
 
 
 def events(
@@ -135,38 +140,77 @@ def events(
     """Return what rose, grouped: (terms, terms beside, score), the strongest first.
 
     The strongest term leads an event; terms join it that are said mostly in its mentions. Then the event's mentions
-    are set aside, and what no longer rises without them was the same event.
+    are set aside, and what no longer rises without them was the same event. What fell is grouped and set aside in
+    the same way: else all that is always said would seem to rise where an event has ended.
     """
-    if not now or not before:
-        return []
-    counts, past = _counted(now), _counted(before)
-    all_now, all_before = counts.total(), past.total()
-    holders = _candidates(now, counts, past)
+    sides = _Side(now), _Side(before)
+    terms = _candidates(*sides) | _candidates(*reversed(sides))
+    for side in sides:
+        side.look_for(terms)
     found: list[tuple[tuple[str, ...], tuple[str, ...], float]] = []
-    scores = {term: scored(len(held), past[term], all_now, all_before) for term, held in holders.items()}
-    while holders and len(found) < MOST_EVENTS:
-        ranked = sorted(holders, key=lambda term: (-scores[term], term))
-        score = scores[ranked[0]]
-        terms, mentions = _joined(ranked, holders)
-        all_now -= sum(len(now[number]) for number in mentions)
-        rest = {term: held - mentions for term, held in holders.items() if term not in terms}
-        scores = {term: scored(len(held), past[term], all_now, all_before) for term, held in rest.items()}
-        fallen = [term for term in ranked if term in rest and not _rises(len(rest[term]), scores[term])]
-        beside = [
-            term for term in fallen if len(holders[term] & mentions) >= _EXPLAINED_SHARE * len(holders[term])
-        ]
-        found.append((terms, tuple(beside[:_MOST_BESIDE]), score))
-        holders = {term: held for term, held in rest.items() if _rises(len(held), scores[term])}
-    return found
+    scores = _scores(terms, *sides)
+    while scores and len(found) < MOST_EVENTS:
+        lead = min(scores, key=lambda term: (-abs(scores[term]), term))
+        score, side = scores[lead], sides[0] if scores[lead] > 0 else sides[1]
+        alike = sorted(
+            (term for term in scores if scores[term] * score > 0), key=lambda term: (-abs(scores[term]), term)
+        )
+        joined, mentions = _joined(lead, alike, side)
+        shares = {term: len(side.holders[term] & mentions) / len(side.holders[term]) for term in alike}
+        side.set_aside(mentions)
+        scores = _scores(scores.keys() - set(joined), *sides)
+        if score > 0:
+            fallen = (term for term in alike if term not in scores and term not in joined)
+            beside = [term for term in fallen if shares[term] >= _EXPLAINED_SHARE]
+            found.append((joined, tuple(beside[:_MOST_BESIDE]), score))
+    return sorted(found, key=lambda event: -event[2])
 
 
-def _joined(ranked: Sequence[str], holders: dict[str, set[int]]) -> tuple[tuple[str, ...], set[int]]:
-    lead = ranked[0]
+class _Side:
+    """What was said in one of the periods; mentions can be set aside."""
+
+    def __init__(self, said: Sequence[Said]) -> None:
+        self._said = said
+        self.counts: Counter[str] = Counter()
+        for terms in said:
+            self.counts.update(terms)
+        self.all = self.counts.total()
+        self.holders: dict[str, set[int]] = {}
+        """The numbers of the mentions that say a term, for those that are looked for."""
+
+    def look_for(self, terms: Set[str]) -> None:
+        self.holders = {term: set() for term in terms}
+        for number, said in enumerate(self._said):
+            for term in said & terms:
+                self.holders[term].add(number)
+
+    def set_aside(self, mentions: Set[int]) -> None:
+        mentions = set(mentions)
+        self.all -= sum(len(self._said[number]) for number in mentions)
+        for held in self.holders.values():
+            held -= mentions
+
+
+def _scores(terms: Set[str], now: _Side, before: _Side) -> dict[str, float]:
+    """Return the scores of those terms that still rise or fall."""
+    scores = {}
+    for term in terms:
+        counts = len(now.holders[term]), len(before.holders[term])
+        odds, score = scored(*counts, now.all, before.all)
+        if _changes(counts[0] if odds > 0 else counts[1], abs(odds), abs(score)):
+            scores[term] = score
+    return scores
+
+
+def _joined(lead: str, alike: Sequence[str], side: _Side) -> tuple[tuple[str, ...], set[int]]:
+    holders = side.holders
     terms, mentions = [lead], set(holders[lead])
-    for term in ranked[1:]:
+    for term in alike:
         held = holders[term]
         # One that is said more often than the lead is about more than the event.
-        if len(held) <= len(holders[lead]) and len(held & mentions) >= _JOINING_SHARE * len(held):
+        if term != lead and len(held) <= len(holders[lead]):
+            if len(held & mentions) < _JOINING_SHARE * len(held):
+                continue
             terms.append(term)
             mentions |= held
             if len(terms) == _MOST_TERMS:
@@ -174,42 +218,33 @@ def _joined(ranked: Sequence[str], holders: dict[str, set[int]]) -> tuple[tuple[
     return tuple(terms), mentions
 
 
-def _candidates(now: Sequence[Said], counts: Counter[str], past: Counter[str]) -> dict[str, set[int]]:
-    """Return the terms that rise, with the numbers of the mentions that say them."""
-    all_now, all_before = counts.total(), past.total()
-    scores = {term: scored(count, past[term], all_now, all_before) for term, count in counts.items()}
-    rising = {term for term, score in scores.items() if _rises(counts[term], score) and _is_found(term)}
-    for pair in [term for term in rising if " " in term]:
-        words = [word for word in pair.split(" ") if word in rising]
+def _candidates(now: _Side, before: _Side) -> set[str]:
+    """Return the terms that rise, without those that another of them says better."""
+    counts = now.counts
+    scores = {}
+    for term, count in counts.items():
+        odds, score = scored(count, before.counts[term], now.all, before.all)
+        if _changes(count, odds, score) and _is_found(term):
+            scores[term] = score
+    terms = set(scores)
+    for pair in [term for term in scores if " " in term]:
+        words = [word for word in pair.split(" ") if word in scores]
         if not words:
             continue
-        held = counts[pair]
-        if len(words) == 2 and held >= _PHRASE_SHARE * min(counts[word] for word in words):
-            rising -= {word for word in words if held >= _PHRASE_SHARE * counts[word]}
+        if len(words) == 2 and counts[pair] >= _PHRASE_SHARE * min(counts[word] for word in words):
+            terms -= {word for word in words if counts[pair] >= _PHRASE_SHARE * counts[word]}
         else:  # a rising word beside its neighbour by chance
-            rising.discard(pair)
-    strongest = sorted(rising, key=lambda term: (-scores[term], term))[:_MOST_CANDIDATES]
-    holders: dict[str, set[int]] = {term: set() for term in strongest}
-    for number, said in enumerate(now):
-        for term in said & holders.keys():
-            holders[term].add(number)
-    return holders
+            terms.discard(pair)
+    return set(sorted(terms, key=lambda term: (-scores[term], term))[:_MOST_CANDIDATES])
 
 
-def _rises(mentions: int, score: float) -> bool:
-    return mentions >= LEAST_MENTIONS and score >= LEAST_SCORE
+def _changes(mentions: int, odds: float, score: float) -> bool:
+    return mentions >= LEAST_MENTIONS and score >= LEAST_SCORE and odds >= log(LEAST_RATIO)
 
 
 def _is_found(term: str) -> bool:
     # A few letters become others when they are tokenized again: a query could not ask for them.
     return tokens(term) == term.split(" ")
-
-
-def _counted(said: Iterable[Said]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for terms in said:
-        counts.update(terms)
-    return counts
 
 
 def _either(terms: Sequence[str]) -> Node:

@@ -21,6 +21,7 @@ from hark.query import QueryError, parse
 from hark.query.fields import values_of
 from hark.query.match import Document, Matcher
 from hark.trends import Trends, borders, net_of, period_before, trends, zone_named
+from hark.trends.figures import selection_of
 from hark.trends.rising import events, read, said_in, scored
 from sinks import open_store
 from tests.support.elasticsearch import stores_on
@@ -138,9 +139,17 @@ def test_weeks_begin_on_monday_where_the_viewer_is() -> None:
 
 def test_the_period_before_whole_days_is_whole_days_over_a_change_of_the_clock() -> None:
     since, until = datetime(2026, 10, 26, tzinfo=BERLIN), datetime(2026, 11, 2, tzinfo=BERLIN)
-    assert period_before(since, until, "1h", BERLIN) == datetime(2026, 10, 19, tzinfo=BERLIN)
+    assert period_before(since, until, "1h", BERLIN) == (datetime(2026, 10, 19, tzinfo=BERLIN), since)
     since, until = datetime(2026, 10, 25, 1, tzinfo=UTC), datetime(2026, 10, 25, 2, tzinfo=UTC)
-    assert period_before(since, until, "1h", BERLIN) == datetime(2026, 10, 25, 0, tzinfo=UTC)
+    assert period_before(since, until, "1h", BERLIN) == (datetime(2026, 10, 25, 0, tzinfo=UTC), since)
+
+
+def test_a_day_that_has_just_begun_is_compared_with_the_same_hours() -> None:
+    since, until = datetime(2026, 10, 19, tzinfo=BERLIN), datetime(2026, 10, 25, 11, 5, tzinfo=BERLIN)
+    before = period_before(since, until, "1d", BERLIN)
+    assert before == (datetime(2026, 10, 12, tzinfo=BERLIN), datetime(2026, 10, 18, 11, 5, tzinfo=BERLIN))
+    early = datetime(1970, 1, 2, tzinfo=UTC)
+    assert period_before(early, until, "1w", BERLIN)[0] == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_times_and_zones_that_cannot_be_are_refused_in_words() -> None:
@@ -189,6 +198,7 @@ def test_every_number_is_that_of_a_recount_and_opens_its_mentions(
     query = data.draw(st.one_of(st.sampled_from(["", "brand:delta", "sentiment:negative"]), queries(4)))
     zone = ZoneInfo(data.draw(st.sampled_from(ZONES)))
     seconds = st.one_of(st.integers(0, 4 * 86_400), st.sampled_from([0, 3600, 86_400, 3 * 86_400]))
+    # Chicago's clock is changed within these days.
     until = NOW + timedelta(seconds=data.draw(st.integers(-3600, 3600)))
     since = until - timedelta(
         seconds=data.draw(seconds), milliseconds=data.draw(st.sampled_from([0, 1, 999]))
@@ -223,7 +233,7 @@ def test_every_number_is_that_of_a_recount_and_opens_its_mentions(
     cells = {(hour.weekday, hour.hour): hour.mentions.count for hour in shown.rhythm.hours}
     assert {key: count for key, count in cells.items() if count} == hours
     length = sum(hour.hours for hour in shown.rhythm.hours)
-    assert length == pytest.approx((shown.until - shown.since).total_seconds() / 3600)
+    assert length == pytest.approx((shown.until.timestamp() - shown.since.timestamp()) / 3600, abs=1e-6)
 
 
 def test_no_mention_and_one_mention_are_said_as_they_are(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
@@ -338,6 +348,20 @@ def test_both_stores_give_the_same_trends(
             assert one.rising.events
 
 
+def test_a_range_within_the_hour_that_comes_twice_is_what_it_is(
+    fresh: Callable[[Sequence[Tagged]], Store],
+) -> None:
+    since = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)
+    until = datetime(2026, 10, 25, 2, 10, tzinfo=BERLIN, fold=1)
+    shown = asked(
+        fresh([tagged(1, "now", datetime(2026, 10, 25, 1, 5, tzinfo=UTC))]), "", since, until,
+        zone=BERLIN, interval="1h", by="source",
+    )  # fmt: skip
+    assert [each.tally.mentions.count for each in shown.intervals] == [0, 1]
+    assert [(row.weekday, row.hour, round(row.hours * 60)) for row in shown.rhythm.hours] == [(6, 2, 40)]
+    assert shown.compared.tally.mentions.until.timestamp() <= since.timestamp()
+
+
 # Net sentiment
 
 
@@ -349,6 +373,10 @@ def test_net_sentiment_is_the_share_of_positive_minus_that_of_negative_with_bone
     assert net is not None
     assert net.value == pytest.approx(6 / 21)
     assert (net.low, net.high) == (pytest.approx(0.0134, abs=1e-4), pytest.approx(0.5084, abs=1e-4))
+    # the example of statpsych's ci.prop.ps, by the first of the authors
+    net = net_of(48, 26, 4)
+    assert net is not None
+    assert (net.low, net.high) == (pytest.approx(0.2548067), pytest.approx(0.6251933))
     assert net_of(0, 0, 0) is None
 
 
@@ -412,12 +440,21 @@ def test_one_event_is_one_line_and_two_are_two() -> None:
     assert score > 5
 
 
+def test_what_is_always_said_does_not_rise_when_an_event_has_ended() -> None:
+    chance = random.Random(11)
+    now, before = talk(chance, 1000), talk(chance, 1000)
+    before += [about(frozenset(), f"error fare europe {number % 7}") for number in range(3000)]
+    for number in range(60):
+        now[number] = about(now[number], "free snacks")
+    assert [terms for terms, _, _ in events(now, before)] == [("free snacks",)]
+
+
 def test_the_score_is_that_of_monroe_colaresi_and_quinn() -> None:
     # y = 30 of 1000 and 10 of 800; the prior is a tenth of both: 4 of 180
     odds = math.log(34 / (1180 - 34)) - math.log(14 / (980 - 14))
-    assert scored(30, 10, 1000, 800) == pytest.approx(odds / math.sqrt(1 / 34 + 1 / 14))
-    assert scored(30, 10, 1000, 800) == pytest.approx(-scored(10, 30, 800, 1000))
-    assert scored(5, 0, 5, 0) == 0
+    assert scored(30, 10, 1000, 800) == pytest.approx((odds, odds / math.sqrt(1 / 34 + 1 / 14)))
+    assert scored(10, 30, 800, 1000) == pytest.approx((-odds, -odds / math.sqrt(1 / 34 + 1 / 14)))
+    assert scored(5, 0, 5, 0) == (0, 0)
 
 
 def test_a_sample_is_spread_over_the_range_and_sees_an_event_of_half_an_hour(
@@ -450,9 +487,7 @@ def test_a_sample_has_each_mention_once_and_no_other_range(
 ) -> None:
     items = [tagged(number, "a b", NOW - timedelta(seconds=number * number / 10)) for number in range(700)]
     store = fresh(items)
-    from hark.trends.figures import selection_of
-
-    chosen = selection_of(parsed(""), NOW - timedelta(hours=10), NOW - timedelta(minutes=1))
+    chosen = selection_of(parsed(""), NOW - timedelta(hours=10), NOW - timedelta(minutes=1), BERLIN)
     count = store.count(chosen.query, chosen.since, chosen.until)
     hits = read(store, chosen, count, 200)
     assert len({hit.mention.id for hit in hits}) == len(hits) <= 200

@@ -274,6 +274,12 @@ class World:
         return []
 
 
+def behind_seconds(cursor: str, moment: datetime) -> float:
+    """Return how long before `moment` the simulation stands that saved `cursor`; 0 or less when it is live."""
+    place = msgspec.json.decode(cursor, type=Cursor)
+    return (moment - from_ms(place.start)).total_seconds() - (place.block + 1) * BLOCK_SECONDS
+
+
 def build(name: str, options: Options, brands: Sequence[Brand]) -> Source:
     """Return the simulated platform; raises SettingsError for a platform that cannot be simulated."""
     if options.platform not in PLATFORMS:

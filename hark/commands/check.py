@@ -29,6 +29,7 @@ def command(config: Path | None, data: Path | None, as_json: bool) -> None:
         _try("store", lambda: _store(settings)),
         _try("state", lambda: _state(settings)),
         _try("enrichment", lambda: _chain(settings)),
+        _try("alert rules", lambda: _rules(settings)),
         *(_source(entry, settings) for entry in settings.sources),
     ]
     for part, condition, text in findings:
@@ -75,6 +76,12 @@ def _chain(settings: Settings) -> str:
     from hark.wiring import chain_of
 
     return f"version {chain_of(settings).version}"
+
+
+def _rules(settings: Settings) -> str:
+    from hark.alerts.rules import load_rules
+
+    return ", ".join(rule.name for rule in load_rules(settings.config)) or "none"
 
 
 def _source(entry: SourceEntry, settings: Settings) -> Finding:

@@ -138,7 +138,7 @@ def _center(settings: Settings, port: int, stop: threading.Event) -> Iterator[No
 def _history(state: State, bus: Bus, console: Console, stop: threading.Event) -> None:
     """Show progress until the history of every source is in the index."""
     from hark.ledger import ENRICH_GROUP, INDEX_GROUP
-    from ingest.simulator import HISTORY_DAYS
+    from ingest.simulator import HISTORY_DAYS, behind_seconds
 
     length = HISTORY_DAYS * 86_400
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
@@ -146,15 +146,15 @@ def _history(state: State, bus: Bus, console: Console, stop: threading.Event) ->
         reading = progress.add_task("two weeks of mentions: collected", total=1.0)
         tagging = progress.add_task("two weeks of mentions: tagged and indexed", total=1.0)
         while not stop.is_set():
-            states = [source for source in state.source_states() if source.newest_ms]
-            behind = [now().timestamp() - (source.newest_ms or 0) / 1000 for source in states]
-            read = 1 - max(behind) / length if len(states) == 3 else 0.0
+            states = [source for source in state.source_states() if source.cursor]
+            behind = [behind_seconds(source.cursor or "", now()) for source in states]
+            read = 1 - max(0.0, *behind) / length if len(states) == 3 else 0.0
             waiting = _lag(bus, "mentions", ENRICH_GROUP) + _lag(bus, "enriched", INDEX_GROUP)
             collected = sum(source.published for source in states) or 1
             indexed = max(0.0, 1 - waiting / collected) * max(read, 0.0)
             progress.update(reading, completed=max(read, 0.0))
             progress.update(tagging, completed=indexed)
-            if len(states) == 3 and max(behind) < 3_600 and not waiting:
+            if len(states) == 3 and max(behind) <= 0 and not waiting:
                 return
             stop.wait(_REFRESH_SECONDS)
 

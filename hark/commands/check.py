@@ -81,7 +81,7 @@ def _chain(settings: Settings) -> str:
 def _rules(settings: Settings) -> str:
     from hark.alerts.rules import load_rules
 
-    return ", ".join(rule.name for rule in load_rules(settings.config)) or "none"
+    return ", ".join(load_rules(settings.config)) or "none"
 
 
 def _source(entry: SourceEntry, settings: Settings) -> Finding:

@@ -16,7 +16,7 @@ from hark.settings import Brand, read_toml
 
 FILE = "enrichment.toml"
 MODEL = "model"
-_TOGETHER = 512
+_TOGETHER = 192
 """So many go through all steps together: fewer change steps too often, more need memory."""
 
 

@@ -54,7 +54,8 @@ class Cues:
                 where, key = (parts, phrase.strip("*")) if phrase[0] == "*" else (words, _pattern(phrase))
                 where.setdefault(key, {})[number, entry] = None
         self._lists = len(lists)
-        self._owners = [tuple(owners) for owners in words.values()]
+        # For each pattern how many more tokens it covers, and whose it is.
+        self._owners = [(key.strip().count(" "), tuple(owners)) for key, owners in words.items()]
         self._automaton = _automaton(words)
         self._part_owners = [tuple(owners) for owners in parts.values()]
         self._part_automaton = _automaton(parts)
@@ -72,16 +73,18 @@ class Cues:
         hashtags = "#" in joined
         matches = self._automaton.find_matches_as_indexes(line, overlapping=True)
         if matches:
+            owners_of = self._owners
             # Counting spaces is quickest in a short line; in a long one it would take quadratic time.
             starts = _starts(tokens) if hashtags or len(line) > _LONG_LINE else None
-            for pattern, start, end in matches:
+            count = line.count
+            for pattern, start, _ in matches:
                 if starts is None:
-                    first = line.count(b" ", 0, start + 1) - 1
-                    last = first + line.count(b" ", start + 1, end - 1)
+                    first = count(b" ", 0, start + 1) - 1
                 else:
                     first = bisect_right(starts, start + 1) - 1
-                    last = bisect_right(starts, end - 2) - 1
-                for number, entry in self._owners[pattern]:
+                more, owners = owners_of[pattern]
+                last = first + more
+                for number, entry in owners:
                     found[number].append((entry, first, last))
         if hashtags:
             for place, token in enumerate(tokens):
@@ -129,12 +132,19 @@ def longest(cues: list[Cue]) -> list[Cue]:
     if len(cues) < 2:
         return cues
     kept: list[Cue] = []
+    end = -1
     for cue in cues:
         _, first, last = cue
+        if first > end:
+            # What stands behind all that was kept neither hides nor is hidden.
+            kept.append(cue)
+            end = last
+            continue
         while kept and kept[-1][1] >= first and kept[-1][2] <= last and kept[-1][1:] != (first, last):
             kept.pop()
         if not kept or kept[-1][2] < last or kept[-1][1] >= first:
             kept.append(cue)
+        end = kept[-1][2]
     return kept
 
 

@@ -19,11 +19,11 @@ from typing import NamedTuple, get_args
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from enrich import Context
-from enrich.cues import FIRST_PERSON, longest, negated
+from enrich.cues import FIRST_PERSON, NEGATORS, longest, negated
 from enrich.phrasebook import LEXICON, Group, Kind, Phrasebook, Weights, load
 from enrich.text import digest
 from hark.core.draft import Draft
-from hark.core.mention import Reason, Sentiment
+from hark.core.mention import Reason, Sentiment, Vader
 
 RULES = "1"
 """Part of the version: changes with every change of the rules below."""
@@ -64,12 +64,15 @@ _LABELS = ("negative", "neutral", "positive")
 
 
 class Meaning(NamedTuple):
-    """What a phrase adds: log-odds to each reading, those to the positive by kind, and what to call it."""
+    """What a phrase adds."""
 
     negative: float
     neutral: float
-    positive: float
-    kind: Kind
+    amount: float
+    """To its kind: its log-odds to the positive, or to the negative where it has none."""
+    kind: int
+    """Its place in _KINDS."""
+    lean: float
     why: str
 
 
@@ -90,6 +93,7 @@ class Judgement:
         # What is taken out of vaderSentiment's sum: quiet words, and handles that look like words.
         self._quiet = {word: valences[word] for word in book.lexicon.quiet.words if word in valences}
         self._quiet.update(("@" + word, valence) for word, valence in valences.items() if word.isalnum())
+        self._quiet_words = frozenset(self._quiet)
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Judge each draft by its tokens, its cues and vaderSentiment's numbers."""
@@ -103,74 +107,40 @@ class Judgement:
 
     def _judge(self, draft: Draft) -> None:
         tokens = draft.tokens
-        kinds: dict[Kind, float] = dict.fromkeys(_KINDS, 0.0)
+        kinds = [0.0] * len(_KINDS)
         negative = neutral = 0.0
         seen: set[int] = set()
         told: list[tuple[float, float, str, int, int]] = []
+        denies = not NEGATORS.isdisjoint(draft.words)
+        meanings = self._meanings
         for entry, first, last in longest(self._cues.scan(draft)[LEXICON]):
-            meaning, behind_negation, again = self._meanings[entry]
-            if behind_negation is not None and negated(tokens, first):
+            meaning, behind_negation, again = meanings[entry]
+            if denies and behind_negation is not None and negated(tokens, first):
                 meaning = behind_negation
-            share = again if entry in seen else 1.0
-            seen.add(entry)
-            negative += share * meaning.negative
-            neutral += share * meaning.neutral
-            kinds[meaning.kind] += share * (meaning.positive or meaning.negative)
-            lean = share * (meaning.positive - meaning.negative)
-            told.append((abs(lean), lean, meaning.why, first, last))
+            against, calm, amount, kind, lean, why = meaning
+            if entry in seen:
+                against, calm, amount, lean = again * against, again * calm, again * amount, again * lean
+            else:
+                seen.add(entry)
+            negative += against
+            neutral += calm
+            kinds[kind] += amount
+            told.append((abs(lean), lean, why, first, last))
         general = draft.vader.compound
-        if _addressed(tokens):
+        addressed = bool(tokens) and (tokens[0][0] == "@" or tokens[-1][0] == "@")
+        if addressed and not self._quiet_words.isdisjoint(draft.words):
             general = self._general(general, tokens)
-        positive, neutral, negative = self._weigh(draft, kinds, general, negative, neutral)
-        if not seen and general == 0.0:
+        negative, neutral, positive = _weigh(draft, addressed, kinds, general, negative, neutral)
+        if not told and general == 0.0:
             neutral += _SILENT
-        self._decide(draft, (negative, neutral, positive))
+        draft.sentiment = _decided(negative, neutral, positive, draft.vader)
+        reasons = draft.reasons
         told.sort(reverse=True)
         for _, lean, why, first, last in told[:_REASONS]:
-            start, end = draft.span(first, last)
-            draft.reasons.append(Reason("sentiment", why, round(lean, 2), start, end))
+            reasons.append(Reason("sentiment", why, round(lean, 2), draft.starts[first], draft.ends[last]))
         if general:
             weight = general * (_GENERAL_POSITIVE if general > 0 else _GENERAL_NEGATIVE)
-            draft.reasons.append(Reason("sentiment", "vaderSentiment without quiet words", round(weight, 2)))
-
-    def _weigh(
-        self, draft: Draft, kinds: dict[Kind, float], general: float, negative: float, neutral: float
-    ) -> tuple[float, float, float]:
-        """Return (positive, neutral, negative): the rules, in the order in which they are to be read."""
-        tokens, text = draft.tokens, draft.text
-        thanks, fix = kinds["thanks"], kinds["fix"]
-        addressed = _addressed(tokens)
-        if not addressed:
-            negative *= _OVERHEARD
-            general *= _OVERHEARD_GENERAL
-        praise = kinds["praise"] + max(0.0, general) * _GENERAL_POSITIVE
-        negative += max(0.0, -general) * _GENERAL_NEGATIVE
-        first = next((token for token in tokens if token[0] != "@"), "")
-        asked = "?" in text
-        if asked:
-            neutral += _ASKED
-            thanks *= _COURTESY
-            if first in _QUESTION_WORDS and negative < _OUTRAGE:
-                neutral += _ASKED_AT_ONCE
-        positive = (thanks + praise + fix) * (_PRAISE_IN_QUESTION if asked else 1.0)
-        if "“@" in text or '"@' in text or "RT @" in text:
-            neutral += _QUOTED
-            positive *= _PRAISE_QUOTED
-        if first in _OPENERS and not fix and (kinds["trouble"] or kinds["irony"]):
-            positive *= _IRONY
-        if negative > _MARKED:
-            if fix:
-                negative *= _MENDED
-            else:
-                positive *= max(0.25, 1.3 - negative * 0.1)
-        elif positive and not negative and "!" in text:
-            positive += _CHEERED
-        if "http" in text and FIRST_PERSON.isdisjoint(tokens):
-            neutral += _LINK
-        if not addressed:
-            return positive, neutral + _PLAIN, negative - _PLAIN
-        words = min(len(tokens) - text.count("@"), _LONGEST)
-        return positive, neutral + _SHORT - words * _PER_WORD_LESS, negative + _LONG + words * _PER_WORD
+            reasons.append(Reason("sentiment", "vaderSentiment without quiet words", round(weight, 2)))
 
     def _general(self, compound: float, tokens: Sequence[str]) -> float:
         """Return vaderSentiment's compound without the quiet words and the words of handles."""
@@ -184,27 +154,84 @@ class Judgement:
         total = compound * sqrt(_ALPHA / (1.0 - min(compound * compound, 0.9999))) - extra
         return total / sqrt(total * total + _ALPHA)
 
-    def _decide(self, draft: Draft, readings: tuple[float, float, float]) -> None:
-        highest = max(readings)
-        odds = [exp((reading - highest) * _SHARPNESS) for reading in readings]
-        total = sum(odds)
-        draft.sentiment = Sentiment(
-            _LABELS[readings.index(highest)],
-            round((odds[2] - odds[0]) / total, 4),
-            round(_LEAST_SURE + _SURER / total, 4),
-            draft.vader,
-        )
+
+def _weigh(
+    draft: Draft, addressed: bool, kinds: Sequence[float], general: float, negative: float, neutral: float
+) -> tuple[float, float, float]:
+    """Return the weights of the three readings by the rules, in the order in which they are to be read.
+
+    A text is `addressed` where it speaks to somebody: service talk, where silence is neutral and a story a complaint.
+    """
+    text = draft.text
+    _, trouble, irony, praise, thanks, fix = kinds
+    if not addressed:
+        negative *= _OVERHEARD
+        general *= _OVERHEARD_GENERAL
+    if general > 0.0:
+        praise += general * _GENERAL_POSITIVE
+    else:
+        negative -= general * _GENERAL_NEGATIVE
+    first = _first_word(draft.tokens)
+    asked = "?" in text
+    if asked:
+        neutral += _ASKED
+        thanks *= _COURTESY
+        if first in _QUESTION_WORDS and negative < _OUTRAGE:
+            neutral += _ASKED_AT_ONCE
+    positive = thanks + praise + fix
+    if asked:
+        positive *= _PRAISE_IN_QUESTION
+    if "“@" in text or '"@' in text or "RT @" in text:
+        neutral += _QUOTED
+        positive *= _PRAISE_QUOTED
+    if first in _OPENERS and not fix and (trouble or irony):
+        positive *= _IRONY
+    if negative > _MARKED:
+        if fix:
+            negative *= _MENDED
+        else:
+            positive *= max(0.25, 1.3 - negative * 0.1)
+    elif positive and not negative and "!" in text:
+        positive += _CHEERED
+    if "http" in text and FIRST_PERSON.isdisjoint(draft.words):
+        neutral += _LINK
+    if not addressed:
+        return negative - _PLAIN, neutral + _PLAIN, positive
+    words = min(len(draft.tokens) - text.count("@"), _LONGEST)
+    return negative + _LONG + words * _PER_WORD, neutral + _SHORT - words * _PER_WORD_LESS, positive
 
 
-def _addressed(tokens: Sequence[str]) -> bool:
-    """Return whether the text speaks to somebody: service talk, where silence is neutral and a story a complaint."""
-    return bool(tokens) and (tokens[0][0] == "@" or tokens[-1][0] == "@")
+def _first_word(tokens: Sequence[str]) -> str:
+    for token in tokens:
+        if token[0] != "@":
+            return token
+    return ""
+
+
+def _decided(negative: float, neutral: float, positive: float, vader: Vader) -> Sentiment:
+    readings = (negative, neutral, positive)
+    highest = max(readings)
+    against = exp((negative - highest) * _SHARPNESS)
+    favour = exp((positive - highest) * _SHARPNESS)
+    total = against + exp((neutral - highest) * _SHARPNESS) + favour
+    return Sentiment(
+        _LABELS[readings.index(highest)],
+        round((favour - against) / total, 4),
+        round(_LEAST_SURE + _SURER / total, 4),
+        vader,
+    )
 
 
 def _meaning(group: Group, weights: Group | Weights) -> Meaning:
-    if weights is group:
-        return Meaning(group.negative, group.neutral, group.positive, group.kind, group.name)
-    return Meaning(weights.negative, weights.neutral, weights.positive, "", f"not: {group.name}")
+    kind, why = (group.kind, group.name) if weights is group else ("", f"not: {group.name}")
+    return Meaning(
+        weights.negative,
+        weights.neutral,
+        weights.positive or weights.negative,
+        _KINDS.index(kind),
+        weights.positive - weights.negative,
+        why,
+    )
 
 
 def build(context: Context) -> Judgement:

@@ -10,14 +10,15 @@ share of first topics that are right (docs/quality.md). Texts in another languag
 phrases alone; brands and English words in them say nothing.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
 
 import spacy
 from spacy.matcher import Matcher
 
 from enrich import Context
-from enrich.cues import Cue, longest, negated
+from enrich.cues import NEGATORS, Cue, longest, negated
 from enrich.phrasebook import TOPICS, Phrasebook, load
 from enrich.text import digest
 from hark.core.draft import Draft
@@ -39,6 +40,8 @@ _FILLERS = (
     "experienced had seen"
 )
 _BETWEEN = _FILLERS.split()
+# What spaCy would find ends so; most words before a candidate do not, and need no asking.
+_MAY_REACH = re.compile(rf"(?:{'|'.join(_NEGATION)})\s*(?:(?:{'|'.join(_BETWEEN)})\s*){{0,3}}\Z")
 _REASONS = 3
 
 
@@ -57,6 +60,8 @@ class Negation:
 
     def takes_back(self, before: str) -> bool:
         """Return whether a negation in `before` reaches to its end, with nothing but fillers between."""
+        if not _MAY_REACH.search(before.lower()):
+            return False
         document = self.nlp.make_doc(before)
         while document and document[-1].is_space:
             document = document[:-1].as_doc()
@@ -73,8 +78,18 @@ class Topics:
         self.version = digest(RULES, book.digests[TOPICS], installed("spacy"))
         self._cues = book.cues
         self._evidence = book.evidence
-        self._within = book.within
+        self._weights = [evidence.weight for evidence in book.evidence]
         self._nodes = book.taxonomy.topic
+        self._tags = ["topic:" + node.id for node in self._nodes]
+        self._within = book.within
+        # Texts in one language are judged by its phrases alone: by entry the node, the pair and its side.
+        self._by_language: dict[str, list[tuple[int, int, int] | None]] = {
+            language: [
+                (each.node, each.pair, each.side) if each.language == language else None
+                for each in book.evidence
+            ]
+            for language in {each.language for each in book.evidence}
+        }
         self._negation = Negation()
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
@@ -84,64 +99,80 @@ class Topics:
             for draft in drafts:
                 cues = self._cues.scan(draft)[TOPICS]
                 if cues:
-                    self._find(draft, cues)
+                    known = self._by_language.get("" if draft.english else draft.language.code)
+                    if known is not None:
+                        self._find(draft, cues, known)
 
-    def _find(self, draft: Draft, cues: list[Cue]) -> None:
-        language = "" if draft.english else draft.language.code
+    def _find(self, draft: Draft, cues: list[Cue], known: Sequence[tuple[int, int, int] | None]) -> None:
         by_node: dict[int, list[Cue]] = {}
         sides: dict[int, tuple[list[Cue], list[Cue]]] = {}
         for cue in cues:
-            evidence = self._evidence[cue[0]]
-            if evidence.language != language:
+            owner = known[cue[0]]
+            if owner is None:
                 continue
-            if evidence.pair >= 0:
-                if evidence.pair not in sides:
-                    sides[evidence.pair] = ([], [])
-                sides[evidence.pair][evidence.side].append(cue)
-            elif evidence.node in by_node:
-                by_node[evidence.node].append(cue)
+            node, pair, side = owner
+            if pair >= 0:
+                if pair not in sides:
+                    sides[pair] = ([], [])
+                sides[pair][side].append(cue)
+            elif node in by_node:
+                by_node[node].append(cue)
             else:
-                by_node[evidence.node] = [cue]
+                by_node[node] = [cue]
+        pairs = self._pairs(sides) if sides else {}
+        for node in pairs:
+            by_node.setdefault(node, [])
+        denies = not NEGATORS.isdisjoint(draft.words)
+        found = []
+        for node, node_cues in by_node.items():
+            total, spoke = self._add_up(draft, node, node_cues, pairs.get(node, ()), denies)
+            if total >= _LEAST:
+                found.append((total, -node, spoke))
+        if found:
+            found.sort(reverse=True)
+            self._tell(draft, found)
+
+    def _pairs(self, sides: Mapping[int, tuple[list[Cue], list[Cue]]]) -> dict[int, list[Piece]]:
+        """Return, by node, the evidence of the pairs whose two sides stand near each other."""
         pairs: dict[int, list[Piece]] = {}
         for pair, (one, other) in sides.items():
             near = _near(one, other, self._within[pair]) if one and other else None
             if near is not None:
                 evidence = self._evidence[near[0]]
                 pairs.setdefault(evidence.node, []).append((evidence.weight, near[1], near[2]))
-                by_node.setdefault(evidence.node, [])
-        found = []
-        for node, node_cues in by_node.items():
-            total, spoke = self._add_up(draft, node, node_cues, pairs.get(node, ()))
-            if total >= _LEAST:
-                found.append((total, -node, spoke))
-        if not found:
-            return
-        found.sort(reverse=True)
+        return pairs
+
+    def _tell(self, draft: Draft, found: Sequence[tuple[float, int, list[Piece]]]) -> None:
+        nodes, tags, reasons = self._nodes, self._tags, draft.reasons
+        starts, ends = draft.starts, draft.ends
         draft.topics = tuple(
-            Topic(self._nodes[-node].id, round(total / (total + _HALF), 3)) for total, node, _ in found
+            [Topic(nodes[-node].id, round(total / (total + _HALF), 3)) for total, node, _ in found]
         )
         for _, node, spoke in found:
-            tag = "topic:" + self._nodes[-node].id
+            tag = tags[-node]
             for weight, first, last in spoke[:_REASONS]:
-                start, end = draft.span(first, last)
-                draft.reasons.append(Reason(tag, "phrase", round(weight, 2), start, end))
+                reasons.append(Reason(tag, "phrase", round(weight, 2), starts[first], ends[last]))
 
     def _add_up(
-        self, draft: Draft, node: int, cues: list[Cue], pairs: Sequence[Piece]
+        self, draft: Draft, node: int, cues: list[Cue], pairs: Sequence[Piece], denies: bool
     ) -> tuple[float, list[Piece]]:
-        """Return a topic's evidence in sum, and its pieces, the strongest first."""
-        tokens = draft.tokens
-        event = self._nodes[node].event
+        """Return a topic's evidence in sum, and its pieces, the strongest first.
+
+        Without a negation in the text (`denies`) nothing is looked for before the candidates.
+        """
+        tokens, weights = draft.tokens, self._weights
+        denies = denies and self._nodes[node].event
+        if len(cues) == 1 and not pairs and not denies:
+            entry, first, last = cues[0]
+            return weights[entry], [(weights[entry], first, last)]
         spoke: dict[tuple[int, str, int], Piece] = {}
         denied: list[int] = []
         for entry, first, last in longest(cues):
-            if event and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
+            if denies and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
                 denied.append(first)
                 continue
             # The same words again are no further evidence.
-            spoke.setdefault(
-                (entry, tokens[first], last - first), (self._evidence[entry].weight, first, last)
-            )
+            spoke.setdefault((entry, tokens[first], last - first), (weights[entry], first, last))
         if denied and pairs:
             pairs = [pair for pair in pairs if not any(pair[1] <= place <= pair[2] for place in denied)]
         pieces = sorted((*spoke.values(), *pairs), reverse=True)

@@ -29,6 +29,7 @@ _MOST_FOUND = 250
 _BATCH = 100
 _NEARLY = 0.8  # Reddit counts what it does not show among the most that it lists
 _ANCHORS = (1, 2, 11, 51)
+_RECHECK = "recheck"
 _LONGEST_WAIT_SECONDS = 0.5  # so that a stop is seen in time
 
 
@@ -227,9 +228,14 @@ class _Reading:
         names = self._cursor.due()
         if not names:
             return
-        items = yield from self._ask(partial(self._client.info, names))
+        try:
+            items = yield from self._ask(partial(self._client.info, names))
+        except HiddenError as error:
+            self._hidden[_RECHECK] = str(error)
+            return
         if items is None:
             return
+        self._hidden.pop(_RECHECK, None)
         self._recheck_at = monotonic() + self._pace.recheck_seconds
         posts = [one for one in self._read_items(items).values() if isinstance(one, Post)]
         if changes := self._changes(posts, None):

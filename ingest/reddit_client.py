@@ -28,6 +28,8 @@ _LOGIN = "/api/v1/access_token"
 _LONGEST_LIMIT_SECONDS = 3_600.0
 # Left for others who use the same app, and for a login beside a request.
 _SPARE_REQUESTS = 5
+# After so many the other lists get their turn: one item that praw cannot take spoils its page, and no other.
+_UNREADABLE_IN_A_ROW = 4
 # What praw raises for an answer that is JSON and yet not what it expects: it looks before it checks.
 _NOT_AS_EXPECTED = (AttributeError, IndexError, KeyError, TypeError, ValueError, AssertionError)
 
@@ -90,7 +92,7 @@ class HttpError(Exception):
 
 
 class HiddenError(Exception):
-    """Reddit does not show this one list (private, banned, quarantined, misspelt); the others go on."""
+    """One list cannot be read now (private, banned, misspelt, garbled); the others go on."""
 
 
 class Limits:
@@ -145,13 +147,14 @@ class Client:
         self._settings = settings
         self._pace = pace
         self._limits = limits
-        self._failures = self._refusals = 0  # in a row: of any kind, and 429 alone
+        # In a row: faults of any kind, 429 alone, and answers that praw can make nothing of.
+        self._failures = self._refusals = self._unreadable = 0
         self._connect()
 
     def page(self, listing: Listing, after: str | None) -> Page:
         """Return the items below `after` (None: from the top); fewer than PAGE where the list ends.
 
-        Raises HiddenError for a list that Reddit does not show, TransientError with how long to wait,
+        Raises HiddenError for a list that Reddit does not show, or garbles again and again, TransientError with how long to wait,
         SettingsError for credentials that Reddit does not accept.
         """
         params: dict[str, str | int] = {"after": after} if after else {}
@@ -197,8 +200,13 @@ class Client:
         except requests.RequestException as error:
             raise self._later(f"Reddit cannot be reached: {_short(error)}") from error
         except (prawcore.PrawcoreException, praw.exceptions.PRAWException, *_NOT_AS_EXPECTED) as error:
-            raise self._later(f"an answer that is not Reddit's: {type(error).__name__}") from error
-        self._failures = self._refusals = 0
+            told = self._later(f"an answer that is not Reddit's: {type(error).__name__}")
+            self._unreadable += 1
+            if self._unreadable < _UNREADABLE_IN_A_ROW:
+                raise told from error
+            self._unreadable = 0
+            raise HiddenError(f"{listing.what if listing else 'looking again'} waits: {told}") from error
+        self._failures = self._refusals = self._unreadable = 0
         return answer
 
     def _asked(self, ask: Callable[[praw.Reddit], T]) -> T:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from ingest import reddit_cursor
 from ingest.reddit import Options, RedditSource, build
 from ingest.reddit_client import Pace
 from tests.contract.source_contract import Runtime, SourceContract
+from tests.support.reddit_recordings import exchanges, things
 from tests.support.reddit_server import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -380,6 +382,15 @@ def test_faults_are_told_while_they_last(server: RedditServer) -> None:
     runtime.run(lambda: not runtime.notes[-1])
 
 
+def test_an_item_that_praw_cannot_take_holds_up_its_own_list_alone(server: RedditServer) -> None:
+    runtime = running(server)
+    name = server.post(author=None)
+    runtime.collect({f"reddit:{server.comment()}"})
+    runtime.run(lambda: "r/southwestairlines+travel waits: an answer that is not" in runtime.notes[-1])
+    server.edit(name, author="a_traveller")
+    runtime.collect({f"reddit:{name}"})
+
+
 def test_it_stops_while_reddit_is_silent(server: RedditServer) -> None:
     runtime = running(server, pace=msgspec.structs.replace(PACE, timeout_seconds=0.3))
     runtime.collect({f"reddit:{server.post()}"})
@@ -454,3 +465,41 @@ def test_a_subreddit_is_a_firehose_and_a_search_is_none() -> None:
     assert not build("reddit", options, (brand("delta"),)).firehose
     whole = msgspec.structs.replace(options, subreddits=("travel",))
     assert build("reddit", whole, (brand("delta"),)).firehose
+
+
+# Recordings of Reddit itself
+
+
+def test_a_recorded_list_is_read_as_it_was_shown(server: RedditServer) -> None:
+    ((_, answer),) = list(exchanges("TestSubredditListings.test_comments"))[1:]
+    shown = [data for _, data in things(answer)]
+    server.ahead_seconds = shown[0]["created_utc"] + 60 - time.time()
+    server.faults["comments"].append(Fault(200, answer))
+    runtime = running(server, subreddits=("askreddit",))
+    runtime.collect({f"reddit:{data['name']}" for data in shown if data["author"] != "[deleted]"})
+    texts = {change.mention.id: change.mention.text for change in runtime.log if isinstance(change, Seen)}
+    assert len(texts) > 90
+    assert all(texts.get(f"reddit:{data['name']}", data["body"]) == data["body"] for data in shown)
+    assert any("after" in params for params in server.asked("comments"))
+
+
+def test_the_server_speaks_as_reddit_was_recorded(server: RedditServer) -> None:
+    recorded: dict[str, dict[str, set[type]]] = {"t1": {}, "t3": {}}
+    lists: list[dict[str, object]] = []
+    paths: set[str] = set()
+    for address, answer in exchanges():
+        paths.add(urlsplit(address).path)
+        if isinstance(answer, dict) and answer.get("kind") == "Listing" and "/r/" in address:
+            lists.append(answer["data"])
+        for kind, data in things(answer):
+            for key, value in data.items():
+                recorded[kind].setdefault(key, set()).add(type(value))
+    for name in (server.post(), server.comment()):
+        for key, value in server.things[name].items():
+            assert type(value) in recorded[name[:2]][key], key
+    _, mine = server.listing("new", ["travel"], {})
+    assert lists
+    assert all(set(data) >= set(mine["data"]) for data in lists)
+    rounds(running(server), 1)
+    assert {"/api/v1/access_token", "/api/info/", "/r/askreddit/comments/"} <= paths
+    assert {"/api/v1/access_token", "/api/info/", "/r/southwestairlines+travel/comments/"} <= server.paths

@@ -44,6 +44,7 @@ class RedditServer:
         self.missing: set[str] = set()
         self.requests: list[tuple[str, dict[str, str]]] = []
         """(route, parameters); routes are login, new, comments, search, info."""
+        self.paths: set[str] = set()
         self.agents: set[str] = set()
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.limits: dict[str, str] = {}
@@ -123,9 +124,8 @@ class RedditServer:
             }
             who = {"author": "a_traveller", "author_fullname": "t2_1abc"}
             page = f"/r/{subreddit}/comments/{id}/a_question/"
-            self.things[name] = (
-                _COMMON | base | who | {"permalink": page, "url": f"https://www.reddit.com{page}"} | own
-            )
+            place = {"permalink": page} | ({"url": f"https://www.reddit.com{page}"} if kind == "t3" else {})
+            self.things[name] = _COMMON | base | who | place | own
             self.changed.notify_all()
             return name
 
@@ -211,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         platform = self.platform
         with platform.changed:
             platform.requests.append((route, params))
+            platform.paths.add(split.path)
             platform.agents.add(self.headers.get("User-Agent", ""))
             platform.changed.notify_all()
             fault = platform.faults[route].popleft() if platform.faults[route] else None

@@ -440,6 +440,18 @@ def test_one_event_is_one_line_and_two_are_two() -> None:
     assert score > 5
 
 
+def test_a_common_word_that_rises_with_an_event_alone_is_no_line_of_its_own() -> None:
+    chance = random.Random(13)
+    now, before = talk(chance, 2000), talk(chance, 2000)
+    for number in range(150):
+        now[number], before[number] = about(now[number], "flight"), about(before[number], "flight")
+    for number in range(200, 400):
+        now[number] = about(now[number], "flight ground stop")
+    ((terms, beside, _),) = events(now, before)
+    assert "ground stop" in terms
+    assert "flight" in beside
+
+
 def test_what_is_always_said_does_not_rise_when_an_event_has_ended() -> None:
     chance = random.Random(11)
     now, before = talk(chance, 1000), talk(chance, 1000)

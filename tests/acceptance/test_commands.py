@@ -277,6 +277,15 @@ def _answer(client: httpx2.Client, path: str) -> httpx2.Response | None:
 
 def test_check_tells_of_each_part_of_the_shipped_center(center: Center) -> None:
     told = center.run("check").stdout.decode()
-    for part in ("settings", "log", "store", "state", "enrichment", "alert rules", "source x", "source reddit"):
+    for part in (
+        "settings",
+        "log",
+        "store",
+        "state",
+        "enrichment",
+        "alert rules",
+        "source x",
+        "source reddit",
+    ):
         assert f"\n{part}" in f"\n{told}"
     assert "wrong" not in told

@@ -92,7 +92,19 @@ def test_the_words_of_a_mention() -> None:
         "intent=complaint",
         *(
             f"has={name}"
-            for name in ["media", "image", "link", "place", "reply", "title", "hashtag", "mentions", "brand", "topic", "intent"]
+            for name in [
+                "media",
+                "image",
+                "link",
+                "place",
+                "reply",
+                "title",
+                "hashtag",
+                "mentions",
+                "brand",
+                "topic",
+                "intent",
+            ]
         ),
     }
     assert numbers_of(MENTION, ENRICHMENT) == {"created": 1793534400000, "followers": 12, "priority": 80}

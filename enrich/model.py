@@ -11,7 +11,7 @@ confidence no higher than the first label's. Texts in a language that the traini
 taxonomy's topics alone, and get the model's sentiment with confidence 0, so that all labels are of one set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -167,8 +167,8 @@ class Table:
             kinds[name[0]][name[1:]] = row
         self._words, self._grams, self._values = kinds["w"], kinds["g"], kinds["v"]
         self._seen: dict[str, int] = {}
-        for word in (BEGIN, END, *self._words):
-            self._row(word)
+        in_pairs = [word for pair in kinds["p"] for word in pair.split(" ")]
+        self._learn(dict.fromkeys([BEGIN, END, *self._words, *in_pairs]))
         self._index_pairs(kinds["p"])
         self._first = (dict(self._seen), self._matrix, self._used)
 
@@ -178,7 +178,7 @@ class Table:
         keys = []
         for pair in pairs:
             first, _, second = pair.partition(" ")
-            keys.append(self._row(first) * _MOST_ROWS + self._row(second))
+            keys.append(self._seen[first] * _MOST_ROWS + self._seen[second])
         order = np.argsort(np.array(keys, np.int64))
         # The last one is found by none.
         self._pair_keys = np.append(np.array(keys, np.int64)[order], np.iinfo(np.int64).max)
@@ -190,13 +190,16 @@ class Table:
             first, self._matrix, self._used = self._first
             self._seen = dict(first)
         seen, value = self._seen, self._values.get
+        new = [word for each in reads for word in each.words if word not in seen]
+        if new:
+            self._learn(dict.fromkeys(new))
         begin, end = seen[BEGIN], seen[END]
         rows: list[int] = []
         found: list[int] = []
         numbers: list[float] = []
         for each in reads:
             rows.append(begin)
-            rows += [seen[word] if word in seen else self._look_up(word) for word in each.words]
+            rows += [seen[word] for word in each.words]
             rows.append(end)
             found += [value(name, 0) for name, _ in each.values]
             numbers += [number for _, number in each.values]
@@ -218,23 +221,29 @@ class Table:
         vectors *= factors.astype(np.float32)[:, None]
         return Pieces(vectors, np.repeat(np.arange(len(counts)), counts), np.cumsum(counts) - counts)
 
-    def _row(self, word: str) -> int:
-        return self._seen.get(word) or self._look_up(word)
-
-    def _look_up(self, word: str) -> int:
-        """Return the row of a word's vector, made when it is first seen."""
-        vector = self._matrix[self._words.get(word, 0)].copy()
-        known = [row for gram in grams(word) if (row := self._grams.get(gram))]
-        if known:
-            vector += np.float32(GRAM_SHARE) * self._matrix[known].sum(axis=0)
-        if self._used == len(self._matrix):
-            grown = np.zeros((self._used + max(self._used // 2, 1000), self._matrix.shape[1]), np.float32)
-            grown[: self._used] = self._matrix
+    def _learn(self, words: Iterable[str]) -> None:
+        """Make the vectors of words that are seen for the first time."""
+        rows: list[int] = []
+        starts: list[int] = []
+        own: list[int] = []
+        gram = self._grams.get
+        for number, word in enumerate(words, self._used):
+            self._seen[word] = number
+            own.append(self._words.get(word, 0))
+            starts.append(len(rows))
+            # A gram of nothing first, so that every word has one.
+            rows.append(0)
+            rows += [gram(each, 0) for each in grams(word)]
+        vectors = np.add.reduceat(self._matrix.take(rows, axis=0), starts, axis=0)
+        vectors *= np.float32(GRAM_SHARE)
+        vectors += self._matrix.take(own, axis=0)
+        end = self._used + len(own)
+        if end > len(self._matrix):
+            grown = np.zeros((end + end // 4, self._matrix.shape[1]), np.float32)
+            grown[: self._used] = self._matrix[: self._used]
             self._matrix = grown
-        self._matrix[self._used] = vector
-        self._seen[word] = self._used
-        self._used += 1
-        return self._used - 1
+        self._matrix[self._used : end] = vectors
+        self._used = end
 
 
 def _added_up(pieces: Pieces) -> Floats:

@@ -37,8 +37,8 @@ WORD, PAIR, VALUE = range(3)
 Heavy = tuple[float, int, int]
 """A piece that weighed much: its weight, its kind, and its number within its text and kind."""
 
-PAIR_SHARE, GRAM_SHARE = 0.8, 0.5 / 5**0.5
-"""What a pair of neighbours and a character n-gram count beside a word."""
+PAIR_SHARE, GRAM_SHARE, VALUE_SHARE = 0.8, 0.5 / 5**0.5, 0.5
+"""What a pair of neighbours, a character n-gram and a value count beside a word."""
 _FORMAT = b"hark model 1\n"
 _KIND = b"hark model "
 _DIGEST_BYTES = 16
@@ -74,7 +74,10 @@ class Trained(Struct, frozen=True):
     """Little-endian float32, a row a feature and a column a label."""
     bias: tuple[float, ...]
     calibration: tuple[tuple[float, ...], ...]
-    """Log-odds = sums @ all rows but the last + the last row."""
+    """Log-odds of all labels = sums @ all rows but the last + the last row."""
+    sureness: tuple[float, ...]
+    """Log-odds of the label with the highest sum to be right: a weight for that sum, one for its distance to the next,
+    and a bias for each label."""
     data: str
     """Hash of the training texts and labels."""
     seed: int
@@ -202,7 +205,7 @@ class Table:
             rows += [seen[word] for word in each.words]
             rows.append(end)
             found += [value(name, 0) for name, _ in each.values]
-            numbers += [number for _, number in each.values]
+            numbers += [number * VALUE_SHARE for _, number in each.values]
         words = np.array(rows, np.int64)
         keys = words * _MOST_ROWS
         keys[:-1] += words[1:]
@@ -257,7 +260,7 @@ class Judge:
     def __init__(self, model: Trained, columns: slice) -> None:
         self.model = model
         self._columns = columns
-        self._calibration = np.array(model.calibration)
+        self._calibration, self._sureness = np.array(model.calibration), np.array(model.sureness)
         lower = [label.lower() for label in model.labels]
         self.poles = (
             (lower.index("positive"), lower.index("negative"))
@@ -270,7 +273,11 @@ class Judge:
         """Return each text's label, the confidences of all labels, and its heaviest pieces."""
         totals = sums.totals[:, self._columns]
         labels = totals.argmax(axis=1)
-        return labels.tolist(), confidences(totals, self._calibration), self._heaviest(sums, labels)
+        return (
+            labels.tolist(),
+            confidences(totals, self._calibration, self._sureness),
+            self._heaviest(sums, labels),
+        )
 
     def _heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[Heavy]]:
         kinds = sums[1:]
@@ -295,13 +302,27 @@ class Judge:
         return found
 
 
-def confidences(totals: Floats, calibration: Floats) -> Floats:
-    """Return the calibrated share of each label: the softmax of a linear map of the sums."""
+def confidences(totals: Floats, calibration: Floats, sureness: Floats) -> Floats:
+    """Return the calibrated share of each label.
+
+    That of the highest sum by its height, its distance to the next, and its label; the others share the rest by the
+    softmax of a linear map of all sums.
+    """
     # einsum, not a matrix product: a text's confidence must not depend on the others of its batch.
     odds = np.einsum("nk,kl->nl", totals, calibration[:-1]) + calibration[-1]
-    odds = np.exp(odds - odds.max(axis=1, keepdims=True))
-    shares: Floats = odds / odds.sum(axis=1, keepdims=True)
+    shares: Floats = np.exp(odds - odds.max(axis=1, keepdims=True))
+    texts, best = np.arange(len(totals)), totals.argmax(axis=1)
+    shares[texts, best] = 0.0
+    sure = 1.0 / (1.0 + np.exp(-(leads(totals) * sureness[:2]).sum(axis=1) - sureness[2 + best]))
+    shares *= ((1.0 - sure) / np.maximum(shares.sum(axis=1), 1e-300))[:, None]
+    shares[texts, best] = sure
     return shares
+
+
+def leads(totals: Floats) -> Floats:
+    """Return each text's highest sum, and its distance to the next."""
+    ordered = np.sort(totals, axis=1)
+    return np.stack([ordered[:, -1], ordered[:, -1] - ordered[:, -2]], axis=1)
 
 
 class Models:

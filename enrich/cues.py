@@ -12,11 +12,10 @@ How a phrase is written: words as hark.core.tokens gives them (lower case; `it's
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 
-from ahocorasick_rs import BytesAhoCorasick, Implementation
+from ahocorasick_rs import AhoCorasick, BytesAhoCorasick, Implementation
 
 from hark.core.draft import Draft
 from hark.core.errors import SettingsError
@@ -37,28 +36,39 @@ NEGATORS = frozenset(_NEGATORS.split())
 _FIRST_PERSON = "i i'm i've i'll i'd my me we we're we've our us mine im ive"
 FIRST_PERSON = frozenset(_FIRST_PERSON.split())
 _PIECE = re.compile(r"\(([^()]*)\)|<([a-z_]+)>|([^()<>]+)")
-# A hashtag's sign becomes a space, so that places stay as they are and "fail" is found in #fail.
-_DIGITS_AND_SIGNS = bytes.maketrans(b"123456789#", b"000000000 ")
-_LONG_LINE = 1_000
+_DIGITS = str.maketrans("123456789", "000000000")
+_UNKNOWN = "\x00"
+"""The symbol of a word that no phrase has."""
+_REMEMBERED, _LONGEST_REMEMBERED = 50_000, 40
 
 
 class Cues:
-    """One automaton over several lists of phrases."""
+    """One automaton over several lists of phrases.
+
+    Each word of the phrases is one symbol, a character of a private alphabet; a text becomes a string with a
+    symbol for each token. So the automaton is small, looks at twenty symbols a text, and a place is a token's.
+    """
 
     def __init__(self, lists: Sequence[Iterable[tuple[str, int]]]) -> None:
         """Compile the lists; each is (phrase, entry) pairs, the entry being the list's own number for it."""
-        words: dict[str, dict[tuple[int, int], None]] = {}
+        phrases: dict[str, dict[tuple[int, int], None]] = {}
         parts: dict[str, dict[tuple[int, int], None]] = {}
-        for number, phrases in enumerate(lists):
-            for phrase, entry in phrases:
-                where, key = (parts, phrase.strip("*")) if phrase[0] == "*" else (words, _pattern(phrase))
+        for number, pairs in enumerate(lists):
+            for phrase, entry in pairs:
+                where, key = (parts, phrase.strip("*")) if phrase[0] == "*" else (phrases, phrase)
                 where.setdefault(key, {})[number, entry] = None
         self._lists = len(lists)
-        # For each pattern how many more tokens it covers, and whose it is.
-        self._owners = [(key.strip().count(" "), tuple(owners)) for key, owners in words.items()]
-        self._automaton = _automaton(words)
+        self._symbols = _Symbols(phrases)
+        patterns: dict[str, list[tuple[int, int]]] = {}
+        for phrase, owners in phrases.items():
+            for pattern in self._symbols.patterns(phrase):
+                patterns.setdefault(pattern, []).extend(owners)
+        self._owners = [tuple(owners) for owners in patterns.values()]
+        self._automaton = AhoCorasick(
+            list(patterns), store_patterns=False, implementation=Implementation.ContiguousNFA
+        )
         self._part_owners = [tuple(owners) for owners in parts.values()]
-        self._part_automaton = _automaton(parts)
+        self._part_automaton = BytesAhoCorasick([part.encode() for part in parts])
 
     def scan(self, draft: Draft) -> list[list[Cue]]:
         """Return each list's cues, in the order of their ends (hashtags' parts last); once a draft."""
@@ -68,32 +78,93 @@ class Cues:
 
     def _scan(self, tokens: Sequence[str]) -> list[list[Cue]]:
         found: list[list[Cue]] = [[] for _ in range(self._lists)]
-        joined = " ".join(tokens)
-        line = f" {joined} ".encode("utf-8", "replace").translate(_DIGITS_AND_SIGNS)
-        hashtags = "#" in joined
+        line = "".join(map(self._symbols.__getitem__, tokens))
         matches = self._automaton.find_matches_as_indexes(line, overlapping=True)
-        if matches:
-            owners_of = self._owners
-            # Counting spaces is quickest in a short line; in a long one it would take quadratic time.
-            starts = _starts(tokens) if hashtags or len(line) > _LONG_LINE else None
-            count = line.count
-            for pattern, start, _ in matches:
-                if starts is None:
-                    first = count(b" ", 0, start + 1) - 1
-                else:
-                    first = bisect_right(starts, start + 1) - 1
-                more, owners = owners_of[pattern]
-                last = first + more
-                for number, entry in owners:
-                    found[number].append((entry, first, last))
-        if hashtags:
-            for place, token in enumerate(tokens):
-                if token[0] == "#":
-                    text = token.encode("utf-8", "replace")
-                    for part, _, _ in self._part_automaton.find_matches_as_indexes(text, overlapping=True):
-                        for number, entry in self._part_owners[part]:
-                            found[number].append((entry, place, place))
+        owners_of = self._owners
+        if len(line) == len(tokens):
+            for pattern, first, end in matches:
+                for number, entry in owners_of[pattern]:
+                    found[number].append((entry, first, end - 1))
+            return found
+        # A hashtag has two symbols.
+        places = [at for at, token in enumerate(tokens) for _ in self._symbols[token]]
+        for pattern, first, end in matches:
+            for number, entry in owners_of[pattern]:
+                found[number].append((entry, places[first], places[end - 1]))
+        self._add_parts(tokens, found)
         return found
+
+    def _add_parts(self, tokens: Sequence[str], found: list[list[Cue]]) -> None:
+        for place, token in enumerate(tokens):
+            if token[0] == "#":
+                text = token.encode("utf-8", "replace")
+                for part, _, _ in self._part_automaton.find_matches_as_indexes(text, overlapping=True):
+                    for number, entry in self._part_owners[part]:
+                        found[number].append((entry, place, place))
+
+
+class _Symbols(dict[str, str]):
+    """From a token to its symbol; bounded. A hashtag's stands behind the unknown one: it goes on no phrase.
+
+    The words of phrases have symbols, and so have their signs, written `delay*`, `*0` (at the front of a phrase) and
+    `*0hour*`: for all words that no phrase names and the sign finds, the longest sign of several.
+    """
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        forms = dict.fromkeys(form for phrase in phrases for form in _forms(phrase))
+        # Code points of surrogates are left out.
+        self._of = {
+            form: chr(number if number < 0xD800 else number + 0x800) for number, form in enumerate(forms, 1)
+        }
+        beginnings = {len(form) - 1 for form in forms if form[-1] == "*" and form[0] != "*"}
+        self._lengths = sorted(beginnings, reverse=True)
+        self._numbers = sorted((form for form in forms if form[0] == "*"), key=len, reverse=True)
+
+    def __missing__(self, token: str) -> str:
+        word = token.lstrip("#").translate(_DIGITS)
+        symbol = self._of.get(word) or self._by_sign(word)
+        if token[0] == "#":
+            symbol = _UNKNOWN + symbol
+        if len(token) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[token] = symbol
+        return symbol
+
+    def _by_sign(self, word: str) -> str:
+        for length in self._lengths:
+            symbol = self._of.get(word[:length] + "*")
+            if symbol is not None:
+                return symbol
+        if "0" in word:
+            for form in self._numbers:
+                if _finds(form, word):
+                    return self._of[form]
+        return _UNKNOWN
+
+    def patterns(self, phrase: str) -> list[str]:
+        """Return the strings of symbols that `phrase` finds."""
+        found = [
+            [symbol for other, symbol in self._of.items() if _finds(form, other)]
+            if "*" in form
+            else [self._of[form]]
+            for form in _forms(phrase)
+        ]
+        return ["".join(way) for way in product(*found)]
+
+
+def _forms(phrase: str) -> list[str]:
+    words = phrase.split()
+    if words[0][0] == "0":
+        words[0] = "*" + words[0]
+    return words
+
+
+def _finds(form: str, word: str) -> bool:
+    """Return whether a form with a sign finds a word, or all words that another form finds."""
+    if form[0] != "*":
+        return word.startswith(form[:-1])
+    return form[1:-1] in word if form[-1] == "*" else word.endswith(form[1:])
 
 
 def expand(line: str, words: Mapping[str, Sequence[str]], where: str) -> list[str]:
@@ -151,23 +222,3 @@ def longest(cues: list[Cue]) -> list[Cue]:
 def negated(tokens: Sequence[str], first: int, reach: int = 3) -> bool:
     """Return whether one of the `reach` tokens before `first` may take back what is said there."""
     return not NEGATORS.isdisjoint(tokens[first - reach if first > reach else 0 : first])
-
-
-def _pattern(phrase: str) -> str:
-    begin = "" if phrase[0] == "0" else " "
-    return begin + (phrase[:-1] if phrase[-1] == "*" else phrase + " ")
-
-
-def _automaton(patterns: Iterable[str]) -> BytesAhoCorasick:
-    return BytesAhoCorasick(
-        [pattern.encode() for pattern in patterns], implementation=Implementation.ContiguousNFA
-    )
-
-
-def _starts(tokens: Sequence[str]) -> list[int]:
-    starts = []
-    position = 1
-    for token in tokens:
-        starts.append(position)
-        position += (len(token) if token.isascii() else len(token.encode("utf-8", "replace"))) + 1
-    return starts

@@ -33,9 +33,11 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnrichSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Workers that tag mentions; 0 means one a core."""
+    """Workers that tag mentions (0 means one a core), and the folder of the trained models that they serve."""
 
     workers: int = 0
+    models: str = ""
+    """Relative to the configuration folder; empty for the tags as shipped."""
 
 
 class Center(Struct, frozen=True, forbid_unknown_fields=True):

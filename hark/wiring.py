@@ -60,9 +60,15 @@ def taxonomy_of(settings: Settings) -> Taxonomy:
 
 
 def chain_of(settings: Settings, models: Path | None = None) -> "Chain":
-    """Return the chain of enrichers; takes a second, as it loads the language models."""
+    """Return the chain of enrichers; takes a second, as it loads the language models.
+
+    `models` is a folder of trained models; without it hark.toml says which, if any.
+    """
     from enrich.chain import build_chain
 
+    serving = settings.center.enrich.models
+    if models is None and serving:
+        models = settings.config / serving
     return build_chain(settings.config, settings.brands, models)
 
 

@@ -11,7 +11,7 @@ placed by its handles and its name alone.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from enrich import Context
 from enrich.cues import longest, negated
@@ -26,9 +26,9 @@ RULES = "1"
 
 LEAST = 1.0
 """A clause whose weights sum up to less, one way or the other, says nothing of what it names."""
-_CUT = re.compile(
-    r"[.!?;:,\n…–—]+|\b(?:but|however|although|though|except|while|whereas|yet)\b", re.IGNORECASE
-)
+_WORDS = ("but", "however", "although", "though", "except", "while", "whereas", "yet")
+_SIGNS = re.compile(r"[.!?;:,\n…–—]+")
+_SIGNS_AND_WORDS = re.compile(rf"[.!?;:,\n…–—]+|\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 
 
 class Aspects:
@@ -47,9 +47,9 @@ class Aspects:
             )
             for group in book.lexicon.group
         ]
-        self._pleased = {
-            number for number, leans in enumerate(self._leans) if max(leans[0], leans[1] or 0.0) > 0
-        }
+        leans = [(lean, lean if other is None else other) for lean, other in self._leans]
+        self._pleased = {number for number, both in enumerate(leans) if max(both) >= LEAST}
+        self._displeased = {number for number, both in enumerate(leans) if min(both) <= -LEAST}
         self._brands = {
             token: brand.name
             for brand in brands
@@ -70,10 +70,11 @@ class Aspects:
 
     def _clauses(self, draft: Draft) -> list[tuple[float, int, int]]:
         """Return each clause's sum of weights, beginning and end; nothing for a text of one mood."""
-        felt: list[tuple[float, int]] = []
         cues = self._cues.scan(draft)[LEXICON]
-        if self._pleased.isdisjoint([cue[0] for cue in cues]):
+        entries = [cue[0] for cue in cues]
+        if self._pleased.isdisjoint(entries) or self._displeased.isdisjoint(entries):
             return []
+        felt: list[tuple[float, int]] = []
         for entry, first, last in longest(cues):
             lean, behind_negation = self._leans[entry]
             if behind_negation is not None and negated(draft.tokens, first):
@@ -82,16 +83,16 @@ class Aspects:
                 felt.append((lean, last))
         if not felt or min(felt)[0] > 0 or max(felt)[0] < 0:
             return []
-        begins = [0, *(cut.end() for cut in _CUT.finditer(draft.text))]
+        begins = _begins(draft.text)
         sums = [0.0] * len(begins)
         for lean, last in felt:
-            sums[bisect_right(begins, draft.span(last)[0]) - 1] += lean
+            sums[bisect_right(begins, draft.starts[last]) - 1] += lean
         return list(zip(sums, begins, [*begins[1:], len(draft.text)], strict=True))
 
     def _judge(self, draft: Draft, clauses: list[tuple[float, int, int]]) -> None:
         begins = [begin for _, begin, _ in clauses]
         told = set()
-        for name, place in list(self._named(draft)):
+        for name, place in self._named(draft):
             at = bisect_right(begins, place) - 1
             if (
                 abs(clauses[at][0]) < LEAST
@@ -106,15 +107,27 @@ class Aspects:
                 label = "positive" if weight > 0 else "negative"
                 draft.reasons.append(Reason("aspect:" + name, label, round(weight, 2), begin, end))
 
-    def _named(self, draft: Draft) -> Iterator[tuple[str, int]]:
-        """Yield what is named, and where it begins."""
-        for reason in draft.reasons:
-            if reason.tag.startswith("topic:"):
-                yield reason.tag.removeprefix("topic:"), reason.start
-        for place, token in enumerate(draft.tokens):
-            name = self._brands.get(token)
-            if name is not None and name in draft.brands:
-                yield name, draft.span(place)[0]
+    def _named(self, draft: Draft) -> list[tuple[str, int]]:
+        """Return what is named, and where it begins."""
+        found = [
+            (reason.tag.removeprefix("topic:"), reason.start)
+            for reason in draft.reasons
+            if reason.tag.startswith("topic:")
+        ]
+        if draft.brands and not self._brands.keys().isdisjoint(draft.words):
+            for place, token in enumerate(draft.tokens):
+                name = self._brands.get(token)
+                if name is not None and name in draft.brands:
+                    found.append((name, draft.starts[place]))
+        return found
+
+
+def _begins(text: str) -> list[int]:
+    """Return where each clause begins."""
+    lower = text.lower()
+    # Most texts have none of the words, and signs alone are found much faster.
+    plain = lower.isascii() and not any(word in lower for word in _WORDS)
+    return [0, *[cut.end() for cut in (_SIGNS if plain else _SIGNS_AND_WORDS).finditer(text)]]
 
 
 def build(context: Context) -> Aspects:

@@ -23,8 +23,10 @@ class Brands:
         """Fill in `brands`, from the whole text, the title and what else the queries ask for."""
         matches, names = self._matcher.matches, self._names
         for draft in drafts:
-            uncut = len(draft.text) == len(draft.mention.text)
-            document = Document(draft.mention, text_tokens=draft.tokens if uncut else None)
+            if len(draft.text) == len(draft.mention.text):
+                document = Document(draft.mention, text_tokens=draft.tokens, text_words=draft.words)
+            else:
+                document = Document(draft.mention)
             draft.brands = tuple([names[index] for index in matches(document)])
 
 

@@ -1,6 +1,8 @@
 """The chain of enrichers: mentions in, enrichments out, as config/enrichment.toml orders it."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hark.settings import Brand, read_toml
 
 FILE = "enrichment.toml"
 MODEL = "model"
-_TOGETHER = 192
+_TOGETHER = 512
 """So many go through all steps together: fewer change steps too often, more need memory."""
 
 
@@ -39,11 +41,15 @@ class Chain:
         """Return one enrichment a mention, in order; quickest with a hundred or more at a time."""
         done: list[Enrichment] = []
         for begin in range(0, len(mentions), _TOGETHER):
-            drafts = [Draft(m, m.text[:LONGEST_TEXT]) for m in mentions[begin : begin + _TOGETHER]]
-            for step in self.steps:
-                step.enrich(drafts)
-            done += map(self._finished, drafts)
+            with _uncollected():
+                done += self._tag(mentions[begin : begin + _TOGETHER])
         return done
+
+    def _tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
+        drafts = [Draft(mention, mention.text[:LONGEST_TEXT]) for mention in mentions]
+        for step in self.steps:
+            step.enrich(drafts)
+        return [self._finished(draft) for draft in drafts]
 
     def _finished(self, draft: Draft) -> Enrichment:
         return Enrichment(
@@ -60,6 +66,18 @@ class Chain:
             draft.priority,
             tuple(draft.reasons),
         )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for cycles among thousands of half-made tags: there are none, and it takes a tenth of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def build_chain(config: Path, brands: Sequence[Brand], models: Path | None = None) -> Chain:

@@ -14,7 +14,6 @@ two flights are two stories. A repost that the platform cut short has another va
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
 
@@ -25,6 +24,7 @@ _SHORT = 7
 _LONG = 24
 _FEWEST = 5
 _SKETCH = 8
+_REMEMBERED = 50_000
 _COMMON = frozenset(
     """
     a about after again all also am an and any are as at back be because been before being but by can can't could did
@@ -56,11 +56,12 @@ def build(context: Context) -> Fingerprint:
 
 def fingerprint(tokens: Sequence[str]) -> str | None:
     """Return sixteen hex digits for the tokens of a text; None without a word."""
-    distinct = {word for token in set(tokens) if (word := token.lstrip("#"))[0].isalnum() and word != "rt"}
+    distinct = set(map(_word, tokens))
+    distinct.discard("")
     if not distinct:
         return None
     if len(distinct) <= _SHORT:
-        telling = [word for token in tokens if (word := token.lstrip("#")) in distinct]
+        telling = [word for token in tokens if (word := _word(token))]
     else:
         uncommon = distinct - _COMMON
         telling = sorted(uncommon if len(uncommon) >= _FEWEST else distinct)
@@ -69,6 +70,20 @@ def fingerprint(tokens: Sequence[str]) -> str | None:
     return blake2b(" ".join(telling).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-@lru_cache(maxsize=32_768)
+class _Words(dict[str, str]):
+    """From a token to its word; "" where it is a handle or a sign, or says no more than that it is a repost; bounded."""
+
+    def __missing__(self, token: str) -> str:
+        word = token.lstrip("#")
+        found = word if word[0].isalnum() and word != "rt" else ""
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[token] = found
+        return found
+
+
+_word = _Words().__getitem__
+
+
 def _hash(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))

@@ -60,7 +60,6 @@ _OPENING = "great awesome nice wonderful perfect lovely fantastic cool brilliant
 _OPENERS = frozenset(_OPENING.split())
 _QUESTION_WORDS = frozenset(_ASKING.split())
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-_LABELS = ("negative", "neutral", "positive")
 
 
 class Meaning(NamedTuple):
@@ -73,6 +72,8 @@ class Meaning(NamedTuple):
     kind: int
     """Its place in _KINDS."""
     lean: float
+    weight: float
+    """The lean as it is told."""
     why: str
 
 
@@ -110,22 +111,23 @@ class Judgement:
         kinds = [0.0] * len(_KINDS)
         negative = neutral = 0.0
         seen: set[int] = set()
-        told: list[tuple[float, float, str, int, int]] = []
+        told: list[tuple[float, float, str, int, int, float]] = []
         denies = not NEGATORS.isdisjoint(draft.words)
         meanings = self._meanings
         for entry, first, last in longest(self._cues.scan(draft)[LEXICON]):
             meaning, behind_negation, again = meanings[entry]
             if denies and behind_negation is not None and negated(tokens, first):
                 meaning = behind_negation
-            against, calm, amount, kind, lean, why = meaning
+            against, calm, amount, kind, lean, weight, why = meaning
             if entry in seen:
                 against, calm, amount, lean = again * against, again * calm, again * amount, again * lean
+                weight = round(lean, 2)
             else:
                 seen.add(entry)
             negative += against
             neutral += calm
             kinds[kind] += amount
-            told.append((abs(lean), lean, why, first, last))
+            told.append((abs(lean), lean, why, first, last, weight))
         general = draft.vader.compound
         addressed = bool(tokens) and (tokens[0][0] == "@" or tokens[-1][0] == "@")
         if addressed and not self._quiet_words.isdisjoint(draft.words):
@@ -134,10 +136,10 @@ class Judgement:
         if not told and general == 0.0:
             neutral += _SILENT
         draft.sentiment = _decided(negative, neutral, positive, draft.vader)
-        reasons = draft.reasons
+        reasons, starts, ends = draft.reasons, draft.starts, draft.ends
         told.sort(reverse=True)
-        for _, lean, why, first, last in told[:_REASONS]:
-            reasons.append(Reason("sentiment", why, round(lean, 2), draft.starts[first], draft.ends[last]))
+        for _, _, why, first, last, weight in told[:_REASONS]:
+            reasons.append(Reason("sentiment", why, weight, starts[first], ends[last]))
         if general:
             weight = general * (_GENERAL_POSITIVE if general > 0 else _GENERAL_NEGATIVE)
             reasons.append(Reason("sentiment", "vaderSentiment without quiet words", round(weight, 2)))
@@ -209,27 +211,26 @@ def _first_word(tokens: Sequence[str]) -> str:
 
 
 def _decided(negative: float, neutral: float, positive: float, vader: Vader) -> Sentiment:
-    readings = (negative, neutral, positive)
-    highest = max(readings)
+    highest = max(negative, neutral, positive)
     against = exp((negative - highest) * _SHARPNESS)
     favour = exp((positive - highest) * _SHARPNESS)
     total = against + exp((neutral - highest) * _SHARPNESS) + favour
+    label = "negative" if negative == highest else "neutral" if neutral == highest else "positive"
     return Sentiment(
-        _LABELS[readings.index(highest)],
-        round((favour - against) / total, 4),
-        round(_LEAST_SURE + _SURER / total, 4),
-        vader,
+        label, round((favour - against) / total, 4), round(_LEAST_SURE + _SURER / total, 4), vader
     )
 
 
 def _meaning(group: Group, weights: Group | Weights) -> Meaning:
     kind, why = (group.kind, group.name) if weights is group else ("", f"not: {group.name}")
+    lean = weights.positive - weights.negative
     return Meaning(
         weights.negative,
         weights.neutral,
         weights.positive or weights.negative,
         _KINDS.index(kind),
-        weights.positive - weights.negative,
+        lean,
+        round(lean, 2),
         why,
     )
 

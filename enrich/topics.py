@@ -18,7 +18,7 @@ import spacy
 from spacy.matcher import Matcher
 
 from enrich import Context
-from enrich.cues import NEGATORS, Cue, longest, negated
+from enrich.cues import Cue, longest, negated
 from enrich.phrasebook import TOPICS, Phrasebook, load
 from enrich.text import digest
 from hark.core.draft import Draft
@@ -79,6 +79,8 @@ class Topics:
         self._cues = book.cues
         self._evidence = book.evidence
         self._weights = [evidence.weight for evidence in book.evidence]
+        self._told = {weight: round(weight, 2) for weight in self._weights}
+        self._events = [node.event for node in book.taxonomy.topic]
         self._nodes = book.taxonomy.topic
         self._tags = ["topic:" + node.id for node in self._nodes]
         self._within = book.within
@@ -122,10 +124,9 @@ class Topics:
         pairs = self._pairs(sides) if sides else {}
         for node in pairs:
             by_node.setdefault(node, [])
-        denies = not NEGATORS.isdisjoint(draft.words)
         found = []
         for node, node_cues in by_node.items():
-            total, spoke = self._add_up(draft, node, node_cues, pairs.get(node, ()), denies)
+            total, spoke = self._add_up(draft, node, node_cues, pairs.get(node, ()))
             if total >= _LEAST:
                 found.append((total, -node, spoke))
         if found:
@@ -144,38 +145,36 @@ class Topics:
 
     def _tell(self, draft: Draft, found: Sequence[tuple[float, int, list[Piece]]]) -> None:
         nodes, tags, reasons = self._nodes, self._tags, draft.reasons
-        starts, ends = draft.starts, draft.ends
+        starts, ends, told = draft.starts, draft.ends, self._told
         draft.topics = tuple(
             [Topic(nodes[-node].id, round(total / (total + _HALF), 3)) for total, node, _ in found]
         )
         for _, node, spoke in found:
             tag = tags[-node]
             for weight, first, last in spoke[:_REASONS]:
-                reasons.append(Reason(tag, "phrase", round(weight, 2), starts[first], ends[last]))
+                reasons.append(Reason(tag, "phrase", told[weight], starts[first], ends[last]))
 
     def _add_up(
-        self, draft: Draft, node: int, cues: list[Cue], pairs: Sequence[Piece], denies: bool
+        self, draft: Draft, node: int, cues: list[Cue], pairs: Sequence[Piece]
     ) -> tuple[float, list[Piece]]:
-        """Return a topic's evidence in sum, and its pieces, the strongest first.
-
-        Without a negation in the text (`denies`) nothing is looked for before the candidates.
-        """
-        tokens, weights = draft.tokens, self._weights
-        denies = denies and self._nodes[node].event
-        if len(cues) == 1 and not pairs and not denies:
+        """Return a topic's evidence in sum, and its pieces, the strongest first."""
+        tokens, weights, event = draft.tokens, self._weights, self._events[node]
+        if len(cues) == 1 and not pairs and not event:
             entry, first, last = cues[0]
             return weights[entry], [(weights[entry], first, last)]
         spoke: dict[tuple[int, str, int], Piece] = {}
         denied: list[int] = []
         for entry, first, last in longest(cues):
-            if denies and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
+            if event and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
                 denied.append(first)
                 continue
             # The same words again are no further evidence.
             spoke.setdefault((entry, tokens[first], last - first), (weights[entry], first, last))
         if denied and pairs:
             pairs = [pair for pair in pairs if not any(pair[1] <= place <= pair[2] for place in denied)]
-        pieces = sorted((*spoke.values(), *pairs), reverse=True)
+        pieces = [*spoke.values(), *pairs]
+        if len(pieces) > 1:
+            pieces.sort(reverse=True)
         total, factor = 0.0, 1.0
         for weight, _, _ in pieces:
             total += weight * factor

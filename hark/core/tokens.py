@@ -35,10 +35,11 @@ _TOKEN = re.compile(
     rf"|#{_WORD}"
     rf"|[{_CJK}{_EMOJI}])"
 )
-_ASCII_TOKEN = re.compile(
-    r"((?:https?://|www\.)\S+"
-    rf"|[a-zA-Z0-9_]+(?:'[a-zA-Z0-9_]+)*|@[a-zA-Z0-9_]+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?|#[a-zA-Z0-9_]+)"
+_ASCII_WORDS = (
+    rf"[a-zA-Z0-9_]++(?:'[a-zA-Z0-9_]++)*+|@[a-zA-Z0-9_]+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?|#[a-zA-Z0-9_]++"
 )
+_ASCII_TOKEN = re.compile(rf"((?:https?://|www\.)\S+|{_ASCII_WORDS})")
+_ASCII_TOKEN_WITHOUT_LINKS = re.compile(f"({_ASCII_WORDS})")
 _HIDDEN = frozenset(_INVISIBLE)
 _REMOVED = dict.fromkeys(map(ord, _INVISIBLE))
 
@@ -61,7 +62,7 @@ def spans(text: str) -> list[tuple[str, int, int]]:
 def located(text: str) -> Located:
     """Return tokens, their starts and their ends as three lists: `spans`, at the price of `tokens`."""
     if text.isascii():
-        return _split(_ASCII_TOKEN, text)
+        return _split(_ASCII_TOKEN if _has_link(text) else _ASCII_TOKEN_WITHOUT_LINKS, text)
     if _HIDDEN.isdisjoint(text) and unicodedata.is_normalized("NFKC", text):
         return _split(_TOKEN, text)
     plain, begins, ends = _normalized_with_origins(text)
@@ -74,7 +75,7 @@ def _split(expression: "re.Pattern[str]", text: str) -> Located:
     pieces = expression.split(text)
     borders = list(accumulate(map(len, pieces)))
     found, starts, ends = pieces[1::2], borders[:-1:2], borders[1::2]
-    if "://" in text or "www." in text:
+    if _has_link(text):
         kept = [at for at, piece in enumerate(found) if not _is_link(piece)]
         found = [found[at] for at in kept]
         starts, ends = [starts[at] for at in kept], [ends[at] for at in kept]
@@ -82,7 +83,11 @@ def _split(expression: "re.Pattern[str]", text: str) -> Located:
 
 
 def _without_links(found: list[str], text: str) -> list[str]:
-    return [piece for piece in found if not _is_link(piece)] if "://" in text or "www." in text else found
+    return [piece for piece in found if not _is_link(piece)] if _has_link(text) else found
+
+
+def _has_link(text: str) -> bool:
+    return "://" in text or "www." in text
 
 
 def _is_link(piece: str) -> bool:

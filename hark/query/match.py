@@ -36,7 +36,8 @@ Interval = tuple[int, int]
 class Document:
     """A mention as queries see it. Made once, asked by many; everything is computed when first needed.
 
-    `title_tokens` and `text_tokens` spare the tokenizer where the caller has them already.
+    `title_tokens` and `text_tokens` spare the tokenizer where the caller has them already, and so does `text_words`
+    (each token of the text once).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Document:
         taxonomy: Taxonomy = NO_TAXONOMY,
         text_tokens: Sequence[str] | None = None,
         title_tokens: Sequence[str] | None = None,
+        text_words: frozenset[str] | None = None,
     ) -> None:
         self.mention = mention
         self.enrichment = enrichment
@@ -55,6 +57,8 @@ class Document:
             self.__dict__["text_tokens"] = text_tokens
         if title_tokens is not None or mention.title is None:
             self.__dict__["title_tokens"] = title_tokens or ()
+        if text_words is not None and mention.title is None:
+            self.__dict__["unique"] = text_words
 
     @cached_property
     def title_tokens(self) -> Sequence[str]:

@@ -126,7 +126,7 @@ class _Symbols(dict[str, str]):
         self._numbers = sorted((form for form in forms if form[0] == "*"), key=len, reverse=True)
 
     def __missing__(self, token: str) -> str:
-        word = token.lstrip("#").translate(_DIGITS)
+        word = token if token.isalpha() else token.lstrip("#").translate(_DIGITS)
         symbol = self._of.get(word) or self._by_sign(word)
         if token[0] == "#":
             symbol = _UNKNOWN + symbol

@@ -200,11 +200,12 @@ class Entities:
 
     def _named(self, draft: Draft) -> Iterator[Entity]:
         tokens = draft.tokens
-        for at, token in enumerate(tokens):
-            for words, code in self._phrases.get(token, ()):
-                first = at - len(words) + 1
-                if first >= 0 and tokens[first : at + 1] == words:
-                    yield Entity("airport", code, *draft.span(first, at))
+        for word in self._last_words & draft.words:
+            for at in [at for at, token in enumerate(tokens) if token == word]:
+                for words, code in self._phrases[word]:
+                    first = at - len(words) + 1
+                    if first >= 0 and tokens[first : at + 1] == words:
+                        yield Entity("airport", code, *draft.span(first, at))
 
 
 def build(context: Context) -> Entities:

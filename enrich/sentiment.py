@@ -114,7 +114,10 @@ class Judgement:
         told: list[tuple[float, float, str, int, int, float]] = []
         denies = not NEGATORS.isdisjoint(draft.words)
         meanings = self._meanings
-        for entry, first, last in longest(self._cues.scan(draft)[LEXICON]):
+        cues = self._cues.scan(draft)
+        # The steps behind this one need not find the longest again.
+        cues[LEXICON] = longest(cues[LEXICON])
+        for entry, first, last in cues[LEXICON]:
             meaning, behind_negation, again = meanings[entry]
             if denies and behind_negation is not None and negated(tokens, first):
                 meaning = behind_negation

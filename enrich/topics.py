@@ -11,7 +11,7 @@ phrases alone; brands and English words in them say nothing.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 
 import spacy
@@ -107,36 +107,42 @@ class Topics:
 
     def _find(self, draft: Draft, cues: list[Cue], known: Sequence[tuple[int, int, int] | None]) -> None:
         by_node: dict[int, list[Cue]] = {}
-        sides: dict[int, tuple[list[Cue], list[Cue]]] = {}
+        sides: list[tuple[int, int, Cue]] = []
         for cue in cues:
             owner = known[cue[0]]
             if owner is None:
                 continue
             node, pair, side = owner
             if pair >= 0:
-                if pair not in sides:
-                    sides[pair] = ([], [])
-                sides[pair][side].append(cue)
+                sides.append((pair, side, cue))
             elif node in by_node:
                 by_node[node].append(cue)
             else:
                 by_node[node] = [cue]
-        pairs = self._pairs(sides) if sides else {}
+        pairs = self._pairs(sides) if len(sides) > 1 else {}
         for node in pairs:
             by_node.setdefault(node, [])
         found = []
         for node, node_cues in by_node.items():
+            if len(node_cues) == 1 and node not in pairs and self._weights[node_cues[0][0]] < _LEAST:
+                continue
             total, spoke = self._add_up(draft, node, node_cues, pairs.get(node, ()))
             if total >= _LEAST:
                 found.append((total, -node, spoke))
         if found:
-            found.sort(reverse=True)
+            if len(found) > 1:
+                found.sort(reverse=True)
             self._tell(draft, found)
 
-    def _pairs(self, sides: Mapping[int, tuple[list[Cue], list[Cue]]]) -> dict[int, list[Piece]]:
+    def _pairs(self, sides: Sequence[tuple[int, int, Cue]]) -> dict[int, list[Piece]]:
         """Return, by node, the evidence of the pairs whose two sides stand near each other."""
+        by_pair: dict[int, tuple[list[Cue], list[Cue]]] = {}
+        for pair, side, cue in sides:
+            if pair not in by_pair:
+                by_pair[pair] = ([], [])
+            by_pair[pair][side].append(cue)
         pairs: dict[int, list[Piece]] = {}
-        for pair, (one, other) in sides.items():
+        for pair, (one, other) in by_pair.items():
             near = _near(one, other, self._within[pair]) if one and other else None
             if near is not None:
                 evidence = self._evidence[near[0]]

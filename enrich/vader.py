@@ -41,7 +41,7 @@ _RULE_WORDS = frozenset(
 class Word:
     """What the rules ask of a word; `word` is empty where none of them names it."""
 
-    __slots__ = ("boost", "idiom", "negates", "upper", "valence", "word")
+    __slots__ = ("boost", "idiom", "negates", "simple", "upper", "valence", "word")
 
     def __init__(self, word: str, upper: bool, valence: float | None) -> None:
         self.word = word
@@ -50,6 +50,8 @@ class Word:
         self.boost = _BOOSTERS.get(word, 0.0)
         self.negates = word in _NEGATING or "n't" in word
         self.idiom = word in _IDIOM_WORDS
+        # Among words that say nothing its valence alone counts.
+        self.simple = not self.idiom and word not in ("no", "kind")
 
 
 _PLAIN = Word("", False, None)
@@ -138,6 +140,10 @@ def _valence(words: list[Word], at: int, emphatic: bool) -> float:
     """Return what the word of the lexicon at `at` contributes, after its neighbours had their say."""
     word, before, second, third = words[at], words[at - 1], words[at - 2], words[at - 3]
     value = word.valence or 0.0
+    if before is _PLAIN and second is _PLAIN and third is _PLAIN and word.simple:
+        if emphatic and word.upper:
+            value = value + _CAPITALS if value > 0 else value - _CAPITALS
+        return value
     if word.word == "kind" and at + 1 < len(words) and words[at + 1].word == "of":
         return 0.0
     if before.word == "no" or second.word == "no" or (third.word == "no" and before.word in ("or", "nor")):

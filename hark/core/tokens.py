@@ -99,9 +99,13 @@ class _Finished(dict[str, str]):
     """From a piece of text to its token; bounded. Known words cost one look-up, and keep their hash."""
 
     def __missing__(self, piece: str) -> str:
-        token = piece.lower().replace("’", "'")[:LONGEST_TOKEN]
-        if token.endswith("'s") and len(token) > 2:
-            token = token[:-2]
+        token = piece.lower()
+        if not token.isalnum():
+            token = token.replace("’", "'")[:LONGEST_TOKEN]
+            if token.endswith("'s") and len(token) > 2:
+                token = token[:-2]
+        elif len(token) > LONGEST_TOKEN:
+            token = token[:LONGEST_TOKEN]
         if len(piece) <= _LONGEST_REMEMBERED:
             if len(self) >= _REMEMBERED:
                 self.clear()

@@ -30,8 +30,7 @@ class Baseline:
         )
 
     def run(self, lines: Sequence[bytes]) -> None:
-        """Read, tag and insert the lines, one transaction for all."""
-        rows = []
+        """Read, tag and insert the lines one by one, and commit once."""
         for line in lines:
             record = json.loads(line)
             scores = self._sentiment.polarity_scores(record["text"])
@@ -39,9 +38,11 @@ class Baseline:
             label = "positive" if compound >= 0.05 else "negative" if compound <= -0.05 else "neutral"
             doc = self._nlp(record["text"])
             topics = sorted({self._nlp.vocab.strings[found] for found, _, _ in self._matcher(doc)})
-            rows.append((record["id"], record["text"], compound, label, json.dumps(topics)))
-        with self._database:
-            self._database.executemany("INSERT INTO mentions VALUES (?, ?, ?, ?, ?)", rows)
+            self._database.execute(
+                "INSERT INTO mentions VALUES (?, ?, ?, ?, ?)",
+                (record["id"], record["text"], compound, label, json.dumps(topics)),
+            )
+        self._database.commit()
 
     def close(self) -> None:
         """Close the database."""

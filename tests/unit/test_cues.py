@@ -40,6 +40,12 @@ def found(text: str, *phrases: str) -> list[str]:
         ("#fail #epicfailure", "fail", ["#fail"]),
         ("#fail #epicfailure fail", "*fail*", ["#fail", "#epicfailure"]),
         ("so #fail", "fail", ["#fail"]),
+        ("#on hold on #hold", "on hold", ["#on hold"]),
+        ("#delayed #relay", "delay*", ["#delayed"]),
+        ("missed connecting, missed relation", "missed connect*", ["missed connecting"]),
+        ("3hours 45hourly hourly", "0hour*", ["3hours", "45hourly"]),
+        ("gate45 hours", "0 hours", ["gate45 hours"]),
+        ("for 5 hours, for 45 hours", "for 0 hours", ["for 5 hours"]),
         ("it's late", "it late", ["it late"]),
         ("don’t care 😡", "😡", ["😡"]),
         ("naïve façade 😡 on hold", "on hold", ["on hold"]),
@@ -48,6 +54,12 @@ def found(text: str, *phrases: str) -> list[str]:
 )
 def test_a_phrase_is_found_where_its_words_stand(text: str, phrase: str, expected: list[str]) -> None:
     assert found(text, phrase) == expected
+
+
+def test_a_word_that_a_phrase_names_is_found_by_signs_too() -> None:
+    given_text = draft("bags bagging bag")
+    cues = Cues([[("bag*", 0), ("bags", 1), ("bagg*", 2)]])
+    assert sorted(cues.scan(given_text)[0]) == [(0, 0, 0), (0, 1, 1), (0, 2, 2), (1, 0, 0), (2, 1, 1)]
 
 
 @given(

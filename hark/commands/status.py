@@ -87,22 +87,23 @@ def _print(sources: list[dict[str, object]], balanced: bool, verification: Verif
     numbers = ("collected", "indexed", "rejected", "deleted", "pending", "unmatched")
     table.add_column("source")
     for name in numbers:
-        table.add_column(name, justify="right")
-    table.add_column("newest mention")
-    table.add_column("condition")
+        table.add_column(name, justify="right", min_width=len(name))
+    table.add_column("newest", min_width=14)
+    conditions: list[str] = []
     for row in sources:
         newest = row["newest_mention"]
-        gaps = row["gaps"]
-        condition = [str(row["error"] or row["note"] or "")]
-        if isinstance(gaps, list) and (still_open := [gap for gap in gaps if not gap.get("closed")]):
-            condition.append(f"{len(still_open)} gaps")
         table.add_row(
             str(row["name"]),
             *(f"{row[name]:,}" for name in numbers),
             local(_instant(newest)) if newest else "",
-            harmless(", ".join(filter(None, condition)), 300),
         )
+        conditions += [f"{row['name']}: {text}" for text in (row["error"], row["note"]) if text]
+        gaps = row["gaps"]
+        if isinstance(gaps, list) and (still_open := [gap for gap in gaps if not gap.get("closed")]):
+            conditions.append(f"{row['name']}: {len(still_open)} gaps; --json lists them")
     console.print(table)
+    for condition in conditions:
+        console.print(harmless(condition, 300))
     if verification is not None:
         console.print(
             f"compared {verification.compared:,} ids: {verification.missing:,} missing, "

@@ -93,7 +93,7 @@ class Ledger:
         pending -= known.keys() | rejected
         if verification is not None:
             lost = logged - known.keys() - rejected - pending
-            extra = {id for id, _ in self._store.ids()} - logged - self._state.known(list(known))
+            extra = {id for id, _ in self._store.ids()} - logged
             extra -= self._state.known(list(extra))  # collected since
             verification.compared = len(logged)
             verification.missing, verification.unknown = len(lost), len(extra)

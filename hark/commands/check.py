@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from hark import settings as settings_module
-from hark.commands.options import common
+from hark.commands.options import common, json_option
 from hark.core.change import TOPICS
 from hark.core.errors import HarkError
 from hark.query import parse
@@ -19,7 +19,7 @@ Finding = tuple[str, str, str]
 
 @click.command()
 @common
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@json_option
 def command(config: Path | None, data: Path | None, as_json: bool) -> None:
     """Say for each part whether it is configured and reachable, and what is wrong; ends with 1 if anything is."""
     settings = settings_module.load(config, data)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -165,7 +165,7 @@ def _live(settings: Settings, bus: Bus, state: State, console: Console, stop: th
     subscription = bus.subscribe(ENRICHED, None)
     books, due = "", 0.0
     live = Live(console=console, auto_refresh=False, screen=False)
-    with live if console.is_terminal else _nothing():
+    with live if console.is_terminal else nullcontext():
         while not stop.is_set():
             for item in _poll(subscription):
                 newest.append(mention_line(item.mention, item.enrichment))
@@ -231,8 +231,3 @@ def _books(settings: Settings) -> str:
 
 def _lag(bus: Bus, topic: str, group: str) -> int:
     return sum(bus.ends(topic).values()) - sum(bus.committed(topic, group).values())
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -1,12 +1,9 @@
 """A mention: one thing that somebody said in public, and what Hark found out about it."""
 
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
-
-SentimentLabel = Literal["positive", "neutral", "negative"]
 
 
 class Author(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -101,7 +98,7 @@ class Vader(Struct, frozen=True, gc=False):
 class Sentiment(Struct, frozen=True, gc=False):
     """The judgement (label, signed score -1..1, confidence 0..1) beside vaderSentiment's own numbers.
 
-    `label` is one of SentimentLabel, or whatever labels a trained model was given.
+    `label` is positive, neutral or negative, or whatever labels a trained model was given.
     """
 
     label: str

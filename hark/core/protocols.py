@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from hark.core.change import Change, Item, Rejected
+from hark.core.clock import to_ms
 from hark.core.draft import Draft
 from hark.core.mention import Enrichment, Mention
 from hark.core.tree import Query
@@ -256,6 +257,4 @@ class Store(Protocol):
 
 def cursor_of(hit: Hit) -> str:
     """Return the paging cursor that stands after `hit`: "milliseconds,id"."""
-    from hark.core.clock import to_ms
-
     return f"{to_ms(hit.mention.created_at)},{hit.mention.id}"

@@ -205,12 +205,6 @@ class State:
             totals = {source: int(number) for source, number in rows}
             return totals, {topic: _offsets(connection, topic) for topic in topics}
 
-    def days(self) -> list[tuple[str, str, int]]:
-        """Return (source, day of arrival, distinct ids first seen that day), oldest first."""
-        statement = sa.select(ledger_days).order_by(ledger_days.c.day, ledger_days.c.source)
-        with self._read() as connection:
-            return [(row.source, row.day, row.collected) for row in connection.execute(statement)]
-
     def rejected_ids(self) -> list[str]:
         """Return the ids that were ever refused by a stage, replayed ones included."""
         with self._read() as connection:

@@ -4,7 +4,7 @@ When PROMETHEUS_MULTIPROC_DIR is set (`hark up` sets it) the roles' processes sh
 in that folder, and the console's /metrics shows all of them.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
@@ -22,6 +22,3 @@ freshness = Histogram(
     "hark_collected_to_indexed_seconds", "Time from collected to searchable, per mention", buckets=SECONDS
 )
 restarts = Counter("hark_role_restarts_total", "Times that the supervisor started a role again", ["role"])
-lag = Gauge(
-    "hark_lag_records", "Records that a stage has not processed yet", ["stage"], multiprocess_mode="max"
-)

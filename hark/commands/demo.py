@@ -23,6 +23,7 @@ from hark.core.change import ENRICHED, Tagged, decode_item
 from hark.core.clock import from_ms, monotonic, now, to_ms
 from hark.core.errors import FatalError, TransientError
 from hark.core.protocols import Bus, Subscription
+from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
 from hark.settings import SHIPPED, Settings
 from hark.state import SourceState, State
 from hark.supervisor import LIFELINE, hark, stop_on_signals
@@ -59,9 +60,9 @@ def command(data: Path, seed: int, port: int) -> None:
     stop = stop_on_signals()
     console = Console(highlight=False)
     with _center(settings, port, stop):
-        from hark.wiring import bus_of, state_of
+        from hark.wiring import bus_of, state_of, store_of
 
-        with bus_of(settings) as bus, state_of(settings) as state:
+        with bus_of(settings) as bus, state_of(settings) as state, store_of(settings) as store:
             console.print(f"Hark demo: data in {data}, log of the roles in {data / 'demo.log'}")
             console.print(
                 f"Health: http://127.0.0.1:{port}/healthz · Ctrl-C ends it, and `hark demo` goes on later"
@@ -70,7 +71,7 @@ def command(data: Path, seed: int, port: int) -> None:
             _history(state, bus, console, stop)
             if not stop.is_set():
                 console.print(f"History is in the index after {monotonic() - begin:.0f} s. Now live.")
-                _live(settings, bus, state, console, stop)
+                _live(Ledger(bus, store, state), bus, state, console, stop)
 
 
 def _configuration(data: Path, seed: int) -> Path:
@@ -137,7 +138,6 @@ def _center(settings: Settings, port: int, stop: threading.Event) -> Iterator[No
 
 def _history(state: State, bus: Bus, console: Console, stop: threading.Event) -> None:
     """Show progress until the history of every source is in the index."""
-    from hark.ledger import ENRICH_GROUP, INDEX_GROUP
     from ingest.simulator import HISTORY_DAYS, behind_seconds
 
     length = HISTORY_DAYS * 86_400
@@ -159,7 +159,7 @@ def _history(state: State, bus: Bus, console: Console, stop: threading.Event) ->
             stop.wait(_REFRESH_SECONDS)
 
 
-def _live(settings: Settings, bus: Bus, state: State, console: Console, stop: threading.Event) -> None:
+def _live(ledger: Ledger, bus: Bus, state: State, console: Console, stop: threading.Event) -> None:
     newest: collections.deque[Text] = collections.deque(maxlen=NEWEST)
     arrivals: collections.deque[tuple[float, str]] = collections.deque()
     subscription = bus.subscribe(ENRICHED, None)
@@ -175,7 +175,7 @@ def _live(settings: Settings, bus: Bus, state: State, console: Console, stop: th
             while arrivals and arrivals[0][0] < monotonic() - 60:
                 arrivals.popleft()
             if monotonic() >= due:
-                books, due = _books(settings), monotonic() + _BOOKS_SECONDS
+                books, due = _books(ledger), monotonic() + _BOOKS_SECONDS
             if console.is_terminal:
                 live.update(_view(state.source_states(), arrivals, newest, books), refresh=True)
         subscription.close()
@@ -212,12 +212,9 @@ def _view(
     return Group(table, Text(books, style="dim"), Text(), *newest)
 
 
-def _books(settings: Settings) -> str:
-    from hark.wiring import ledger_of
-
+def _books(ledger: Ledger) -> str:
     try:
-        with ledger_of(settings) as (ledger, _):
-            books = ledger.books()
+        books = ledger.books()
     except TransientError as error:
         return str(error)
     sums = {name: sum(getattr(row, name) for row in books) for name in ("collected", "indexed", "deleted")}

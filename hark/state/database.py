@@ -18,7 +18,8 @@ from hark.core.mention import source_of
 from hark.core.protocols import Batch, Gap
 from hark.state.tables import gaps, ledger_days, ledger_ids, ledger_offsets, ledger_rejected, sources
 
-NEWEST_REVISION = "0001"
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+NEWEST_REVISION = max(path.name[:4] for path in _VERSIONS.glob("[0-9]*.py"))
 _CHUNK = 500  # ids in one IN (…): below the number of variables that any SQLite accepts
 
 
@@ -83,7 +84,7 @@ class State:
 
     def cursor(self, source: str) -> str | None:
         """Return the cursor saved last, None for a source that never saved one."""
-        with self._read() as connection:
+        with self.read() as connection:
             return connection.scalar(sa.select(sources.c.cursor).where(sources.c.name == source))
 
     def save_batch(
@@ -120,7 +121,7 @@ class State:
                 "error": "",
             },
         )
-        with self._begin() as connection:
+        with self.begin() as connection:
             connection.execute(statement)
             for gap in batch.gaps:
                 _save_gap(connection, source, gap)
@@ -129,12 +130,12 @@ class State:
         """Say that `source` is not working and why; the next saved batch clears it."""
         statement = self._insert(sources).values(name=source, error=error)
         statement = statement.on_conflict_do_update(index_elements=["name"], set_={"error": error})
-        with self._begin() as connection:
+        with self.begin() as connection:
             connection.execute(statement)
 
     def source_states(self) -> list[SourceState]:
         """Return the condition of every source that ever ran here, by name."""
-        with self._read() as connection:
+        with self.read() as connection:
             rows = connection.execute(sa.select(sources).order_by(sources.c.name))
             return [SourceState(**row) for row in rows.mappings()]
 
@@ -143,7 +144,7 @@ class State:
         statement = sa.select(gaps).order_by(gaps.c.begin_ms)
         if source is not None:
             statement = statement.where(gaps.c.source == source)
-        with self._read() as connection:
+        with self.read() as connection:
             return [
                 (row.source, Gap(from_ms(row.begin_ms), from_ms(row.end_ms), row.why, row.closed))
                 for row in connection.execute(statement)
@@ -151,7 +152,7 @@ class State:
 
     def ledger_offsets(self, topic: str) -> dict[int, int]:
         """Return, for each partition, the offset up to which the register has counted."""
-        with self._read() as connection:
+        with self.read() as connection:
             return _offsets(connection, topic)
 
     def register(
@@ -167,7 +168,7 @@ class State:
         Returns False, having changed nothing, when another process has moved the offsets meanwhile.
         """
         day = self._clock().strftime("%Y-%m-%d")
-        with self._begin() as connection:
+        with self.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(sa.text("LOCK TABLE ledger_offsets IN EXCLUSIVE MODE"))
             standing = _offsets(connection, topic)
@@ -197,7 +198,7 @@ class State:
 
     def totals(self, topics: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[int, int]]]:
         """Return the distinct ids collected per source and, of the same instant, the offsets counted to."""
-        with self._read() as connection:
+        with self.read() as connection:
             collected = sa.func.sum(ledger_days.c.collected)
             rows = connection.execute(
                 sa.select(ledger_days.c.source, collected).group_by(ledger_days.c.source)
@@ -207,17 +208,17 @@ class State:
 
     def rejected_ids(self) -> list[str]:
         """Return the ids that were ever refused by a stage, replayed ones included."""
-        with self._read() as connection:
+        with self.read() as connection:
             return list(connection.scalars(sa.select(ledger_rejected.c.id)))
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are in the register."""
-        with self._read() as connection:
+        with self.read() as connection:
             return set(ids) - set(self._missing(connection, ledger_ids, list(dict.fromkeys(ids))))
 
     def registered_ids(self) -> Iterator[str]:
         """Yield every id of the register."""
-        with self._read() as connection:
+        with self.read() as connection:
             yield from connection.execution_options(yield_per=10_000).scalars(sa.select(ledger_ids.c.id))
 
     def close(self) -> None:
@@ -225,12 +226,14 @@ class State:
         self._engine.dispose()
 
     @contextlib.contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
+    def begin(self) -> Iterator[sa.Connection]:
+        """Open a transaction that may write; for the modules beside this one that keep tables of their own."""
         with _translated(self._url), self._engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that only reads."""
         with _translated(self._url), self._engine.connect() as connection:
             connection = connection.execution_options(reading=True)
             with connection.begin():

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -46,6 +46,11 @@ class AlertsFile(Struct, frozen=True, forbid_unknown_fields=True):
 
     rule: tuple[RuleEntry, ...] = ()
     allowance_minutes: int = 5
+    # Who is told stands in the same file; targets.py reads and checks it.
+    target: dict[str, Any] = {}
+    rota: dict[str, Any] = {}
+    heartbeat: dict[str, Any] = {}
+    console: str = ""
 
 
 class Rule(Struct, frozen=True):

@@ -40,6 +40,29 @@ class EnrichSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Relative to the configuration folder; empty for the tags as shipped."""
 
 
+class OidcSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Signing in by OpenID Connect: `claim` of the identity says the role, by the table `roles`."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    """As ${NAME}, from the environment."""
+    claim: str = "groups"
+    roles: Mapping[str, str] = {}
+    """A value of the claim, and the role it gives; the first of the table that the identity has."""
+    title: str = "single sign-on"
+
+
+class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The console: the host names it answers to beside loopback, how long a sign-in holds, how much one may ask."""
+
+    hosts: tuple[str, ...] = ()
+    session_hours: float = 12.0
+    requests_per_minute: int = 600
+    """Of one session or API key."""
+    oidc: OidcSettings | None = None
+
+
 class Center(Struct, frozen=True, forbid_unknown_fields=True):
     """hark.toml: each part by one address."""
 
@@ -48,6 +71,7 @@ class Center(Struct, frozen=True, forbid_unknown_fields=True):
     state: str = "embedded"
     log: LogSettings = LogSettings()
     enrich: EnrichSettings = EnrichSettings()
+    console: ConsoleSettings = ConsoleSettings()
 
 
 class BrandEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +134,7 @@ def load(config: Path | None = None, data: Path | None = None) -> Settings:
         bus=os.environ.get("HARK_BUS") or resolve(center.bus, "hark.toml: bus"),
         store=os.environ.get("HARK_STORE") or resolve(center.store, "hark.toml: store"),
         state=os.environ.get("HARK_STATE") or resolve(center.state, "hark.toml: state"),
+        console=_with_secret(center.console),
     )
     if not 1 <= center.log.partitions <= 1024:
         raise SettingsError(
@@ -167,6 +192,13 @@ def options_of(entry: SourceEntry, type: type[T]) -> T:
         return msgspec.convert(resolve(dict(entry.options), where), type)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {plain(error)}") from error
+
+
+def _with_secret(console: ConsoleSettings) -> ConsoleSettings:
+    if console.oidc is None:
+        return console
+    secret = resolve(console.oidc.client_secret, "hark.toml: console.oidc.client_secret")
+    return msgspec.structs.replace(console, oidc=msgspec.structs.replace(console.oidc, client_secret=secret))
 
 
 def _brands(path: Path) -> tuple[Brand, ...]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "query": "Explain a query.",
     "detect": "Find spikes in a series of counts: CSV in, CSV out.",
     "backtest": "Try an alert rule on history.",
+    "user": "Say who may sign in to the console.",
     "bench": "Measure the speed of enrichment here.",
     "collect": "Role: read the sources into the log.",
     "enrich": "Role: tag what is in the log.",

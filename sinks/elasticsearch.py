@@ -26,8 +26,9 @@ from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
 from sinks.elasticsearch_client import Address, Client, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
-from sinks.elasticsearch_mapping import GROUPS, Names, id_objection
+from sinks.elasticsearch_mapping import Names, id_objection
 from sinks.elasticsearch_write import Writer
+from sinks.groups import check_group, check_interval
 
 _MOST = 10_000
 """Hits, or cells of a histogram, in one answer; more than this Elasticsearch refuses."""
@@ -199,6 +200,8 @@ class ElasticsearchStore:
         by: str | None = None,
     ) -> list[Bucket]:
         """Return counts per interval, in the order of time and group."""
+        check_group(by)
+        check_interval(interval_seconds)
         wanted = narrow(query)
         if not wanted.exact:
             return self._counted_histogram(query, interval_seconds, since, until, by)
@@ -206,7 +209,7 @@ class ElasticsearchStore:
         time = {"date_histogram": {"field": "created", "fixed_interval": f"{interval_seconds}s"}}
         sources: list[dict[str, Any]] = [{"start": time}]
         if by is not None:
-            sources.append({"group": {"terms": {"field": _group(by)}}})
+            sources.append({"group": {"terms": {"field": by}}})
         sums = {
             "positive": {"filter": {"term": {WORDS: _POSITIVE}}},
             "negative": {"filter": {"term": {WORDS: _NEGATIVE}}},
@@ -248,8 +251,8 @@ class ElasticsearchStore:
         limit: int = 20,
     ) -> list[tuple[str, int]]:
         """Return the most frequent values, ties in the order of the values."""
+        check_group(field)
         wanted = narrow(query)
-        _group(field)
         counted: Counter[str] = Counter()
         if not wanted.exact:
             for hit in self.search(query, since, until, limit=None):
@@ -277,7 +280,7 @@ class ElasticsearchStore:
         return [(cell.key, cell.doc_count) for cell in cells.buckets] if exact else None
 
     def _values(self, name: str, hit: Hit) -> list[str]:
-        return values_of(_group(name), hit.mention, hit.enrichment, self._taxonomy)
+        return values_of(name, hit.mention, hit.enrichment, self._taxonomy)
 
     def _cells(
         self, dsl: Dsl, sources: list[dict[str, Any]], sums: Dsl, pin: Dsl | None = None
@@ -388,9 +391,3 @@ def _position(after: str) -> list[int | str]:
     if not comma or not re.fullmatch(r"-?[0-9]{1,18}", milliseconds):
         raise SettingsError(f"{after!r} is not a cursor of a page; expected MILLISECONDS,ID")
     return [int(milliseconds), id]
-
-
-def _group(name: str) -> str:
-    if name not in GROUPS:
-        raise SettingsError(f"nothing is counted by {name!r}; expected one of: {', '.join(GROUPS)}")
-    return name

@@ -13,11 +13,10 @@ from hark.core.protocols import Hit
 from hark.core.tokens import tokens
 from hark.query.elastic import GAP, TOKENS, WORDS, clamped
 from hark.query.fields import Taxonomy, numbers_of, value_of, words_of
+from sinks.groups import GROUPS
 
-LAYOUT = 1
+LAYOUT = 2
 """Grows when rows of this Hark do not fit into indices of an older one."""
-GROUPS = ("brand", "topic", "sentiment", "source", "lang", "author", "site", "hashtag", "country")
-"""Fields whose values are counted."""
 LONGEST_ID_BYTES = 512
 LEAST, BEYOND = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _MONTHS_FROM = datetime(2000, 1, 1, tzinfo=UTC)

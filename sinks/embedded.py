@@ -29,7 +29,6 @@ from sinks import embedded_write, rollups
 from sinks.embedded_schema import (
     BUSY_MS,
     END_MS,
-    GROUPS,
     QUARTER_MS,
     ROLLED,
     SLOT_BITS,
@@ -38,6 +37,7 @@ from sinks.embedded_schema import (
     translated,
 )
 from sinks.embedded_write import decode_hit
+from sinks.groups import check_group, check_interval
 from sinks.terms import Terms, expand
 
 _MOST_IDLE = 4
@@ -117,13 +117,10 @@ class EmbeddedStore:
         by: str | None = None,
     ) -> list[Bucket]:
         """Return counts per interval; see Store.histogram."""
-        _known(by, (None, *ROLLED))
+        check_group(by)
+        check_interval(interval_seconds)
         interval = interval_seconds * 1000
-        if interval <= 0 or interval % QUARTER_MS:
-            raise SettingsError(f"interval of {interval_seconds} seconds: expected a multiple of 900")
-        single = rollups.single(query)
-        # Cells count one field at a time: grouping by another needs the rows.
-        cell = single if by is None else (by, "") if single == rollups.EVERYTHING else None
+        cell = _cell(query, by) if interval % QUARTER_MS == 0 else None
         sums: dict[tuple[int, str | None], list[int]] = {}
         with self._reading() as db:
             for part, found in _parts(cell, _range(since, until)):
@@ -147,11 +144,10 @@ class EmbeddedStore:
         limit: int = 20,
     ) -> list[tuple[str, int]]:
         """Return the most frequent values of `field`, ties by value; see Store.top."""
-        _known(field, GROUPS)
-        everything = rollups.single(query) == rollups.EVERYTHING and field in ROLLED
+        check_group(field)
         counts: Counter[str] = Counter()
         with self._reading() as db:
-            for part, cell in _parts((field, "") if everything else None, _range(since, until)):
+            for part, cell in _parts(_cell(query, field), _range(since, until)):
                 if cell is not None:
                     rows: Iterable[tuple[str, int]] = rollups.values(db, field, *part)
                 else:
@@ -306,6 +302,15 @@ def _parts(
     return ((piece, source) for piece, source in pieces if piece[0] < piece[1])
 
 
+def _cell(query: Query, by: str | None) -> tuple[str, str] | None:
+    """Return the rollup cells that count `query` by a field, or None where only the rows can."""
+    single = rollups.single(query)
+    if by is None:
+        return single
+    # Cells count one field at a time: grouping what one finds by another needs the rows.
+    return (by, "") if single == rollups.EVERYTHING and by in ROLLED else None
+
+
 def _decided(matcher: Matcher, taxonomy: Taxonomy, data: "apsw.SQLiteValue") -> bool:
     hit = decode_hit(cast(bytes, data))
     return matcher.matches(Document(hit.mention, hit.enrichment, taxonomy))
@@ -333,13 +338,6 @@ def _cursor(after: str) -> tuple[int, str]:
     if not comma or not created.removeprefix("-").isascii() or not created.removeprefix("-").isdigit():
         raise SettingsError(f"{after!r} is not a cursor of a page; expected MILLISECONDS,ID")
     return int(created), id
-
-
-def _known(field: str | None, fields: tuple[str | None, ...]) -> None:
-    if field not in fields:
-        raise SettingsError(
-            f"{field!r} is not counted by value; expected one of: {', '.join(filter(None, fields))}"
-        )
 
 
 def _plain(value: str | None) -> str | None:

@@ -13,7 +13,7 @@ The row number is the second of creation and a number within it, so that the ind
 a range of time is a range of rows, and a histogram needs no look at the rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ import apsw
 
 from hark.core.clock import LATEST, to_ms
 from hark.core.errors import FatalError, HarkError, SettingsError, TransientError
+from sinks.groups import GROUPS
 
 SLOT_BITS = 24
 """Mentions of one second that the file can hold, as a power of two."""
@@ -29,17 +30,16 @@ SLOTS = 1 << SLOT_BITS
 END_MS = to_ms(LATEST)
 """Times of mentions are below this."""
 QUARTER_MS = 900_000
-GROUPS = ("brand", "topic", "sentiment", "source", "lang", "author", "site", "hashtag", "country")
-"""Fields that are listed and counted by value: columns of `mentions`."""
 ROLLED = GROUPS[:5]
-"""Those of them that are counted in `rollups`."""
+"""Those groups that are counted in `rollups`; all of them are columns of `mentions`."""
 
 BUSY_MS = 20_000
 """How long a connection waits for another process's write."""
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".replace("'", "''").replace('"', '""')
 
-_MIGRATIONS = (
-    f"""
+
+def _first(db: apsw.Connection) -> None:
+    db.execute(f"""
     CREATE TABLE mentions (
         n INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
@@ -48,7 +48,7 @@ _MIGRATIONS = (
         followers INTEGER,
         priority INTEGER,
         tone INTEGER NOT NULL,
-        {", ".join(f"{name} TEXT NOT NULL" for name in GROUPS)}
+        {", ".join(f"{name} TEXT NOT NULL" for name in GROUPS[:9])}
     );
     CREATE TABLE documents (
         n INTEGER PRIMARY KEY, tokens TEXT NOT NULL, title TEXT NOT NULL, data BLOB NOT NULL
@@ -71,8 +71,27 @@ _MIGRATIONS = (
         id TEXT NOT NULL, tag TEXT NOT NULL, label BLOB NOT NULL, PRIMARY KEY (id, tag)
     ) WITHOUT ROWID;
     CREATE TABLE deleted (id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-    """,
-)
+    """)
+
+
+def _more_groups(db: apsw.Connection) -> None:
+    """Let mentions be counted by the groups after the first nine; their values stand among the filter words."""
+    added = GROUPS[9:14]
+    for name in added:
+        db.execute(f"ALTER TABLE mentions ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+
+    def values(*arguments: "apsw.SQLiteValue") -> str:
+        tokens, name = map(str, arguments)
+        begin = f"={name}="
+        return " ".join(word[len(begin) :] for word in tokens.split() if word.startswith(begin))
+
+    db.create_scalar_function("spoken", values, 2)
+    columns = ", ".join(f"{name} = spoken(d.tokens, '{name}')" for name in added)
+    db.execute(f"UPDATE mentions SET {columns} FROM documents d WHERE d.n = mentions.n")
+    db.create_scalar_function("spoken", None, 2)
+
+
+_MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_first, _more_groups)
 """Each brings the file from the version before it (its place here) to the next."""
 
 
@@ -140,8 +159,8 @@ def _prepare(db: apsw.Connection, path: Path) -> None:
     if _version(db, path) == len(_MIGRATIONS):
         return
     with transaction(db, "IMMEDIATE"):  # another process may have done it meanwhile
-        for script in _MIGRATIONS[_version(db, path) :]:
-            db.execute(script)
+        for migrate in _MIGRATIONS[_version(db, path) :]:
+            migrate(db)
         db.pragma("user_version", len(_MIGRATIONS))
 
 

@@ -20,7 +20,8 @@ from hark.core.tokens import tokens
 from hark.query.fields import Taxonomy, words_of
 from hark.query.sqlite import EVERY, indexed
 from sinks import labels
-from sinks.embedded_schema import END_MS, GROUPS, ROLLED, SLOT_BITS, SLOTS, transaction
+from sinks.embedded_schema import END_MS, ROLLED, SLOT_BITS, SLOTS, transaction
+from sinks.groups import GROUPS
 from sinks.rollups import Changes
 from sinks.terms import Terms
 

@@ -216,10 +216,12 @@ class Store(Protocol):
         until: datetime,
         by: str | None = None,
     ) -> list[Bucket]:
-        """Return counts per interval (a multiple of 900 s, aligned to the epoch), empty intervals left out.
+        """Return counts per interval (a multiple of 60 s, aligned to the epoch), empty intervals left out.
 
-        `by` is brand, topic (with ancestors), sentiment, source, lang or None; a mention with several brands
-        or topics counts in each.
+        `since` and `until` are exact, wherever in an interval they lie. Multiples of 900 s are the fastest. `by`
+        is None or one of sinks.groups.GROUPS: brand, topic (with ancestors), sentiment, source, lang, author,
+        site, hashtag, country, place (its name and the parts between commas), kind, intent, journey, urgency; a
+        mention with several values counts in each.
         """
         ...
 
@@ -231,7 +233,7 @@ class Store(Protocol):
         until: datetime | None = None,
         limit: int = 20,
     ) -> list[tuple[str, int]]:
-        """Return the most frequent values of `field` (as in `histogram`, or author, site, hashtag, country)."""
+        """Return the most frequent values of `field` (as in `histogram`)."""
         ...
 
     def get(self, id: str) -> Hit | None:

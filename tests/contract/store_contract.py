@@ -25,13 +25,14 @@ from hark.core.tree import Query
 from hark.query.fields import values_of
 from hark.query.match import Document, Matcher
 from sinks import labels
+from sinks.groups import GROUPS
 from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 HOUR = 3600
-GROUPS = ("brand", "topic", "sentiment", "source", "lang")
-LISTED = (*GROUPS, "author", "site", "hashtag", "country")
 EVERYTHING = parsed("")
+WIDTHS = (HOUR, 60, 900, 420, 86_400)
+"""Of histograms, in seconds: some are counted from rollups, some from rows."""
 
 
 def tagged(
@@ -351,6 +352,32 @@ class StoreContract:
         ]
         assert store.top(EVERYTHING, "topic", limit=2) == [("operations", 2), ("cancelled", 1)]
 
+    @pytest.mark.parametrize("text", ["", "brand:delta", "flight", "my ONEAR/2 late"])
+    def test_a_histogram_counts_by_the_minute_and_cuts_its_range_to_the_millisecond(
+        self, store: Store, text: str
+    ) -> None:
+        seconds = (0, 59.999, 60, 119, 120, 899, 900, 961, 1500, 1800.5)
+        items = [tagged(f"x:{i}", at=NOON + timedelta(seconds=at)) for i, at in enumerate(seconds)]
+        store.write(items)
+        query, reference = parsed(text), Reference(items)
+        step = timedelta(milliseconds=1)
+        for width in (60, 120, 300, 900, 1020, 1800, HOUR):
+            for begin, end in (
+                (NOON, NOW),
+                (NOON + step, NOON + timedelta(seconds=900)),
+                (
+                    NOON + timedelta(seconds=59, milliseconds=999),
+                    NOON + timedelta(seconds=1800, milliseconds=500),
+                ),
+                (NOON + timedelta(seconds=60), NOON + timedelta(seconds=1800, milliseconds=501)),
+            ):
+                found = store.histogram(query, width, begin, end, by="source")
+                assert found == reference.histogram(query, width, begin, end, by="source"), (width, begin)
+                found = store.histogram(query, width, begin, end)
+                assert found == reference.histogram(query, width, begin, end), (width, begin)
+        with pytest.raises(SettingsError, match="60"):
+            store.histogram(query, 90, NOON, NOW)
+
     def test_a_field_that_is_not_counted_is_named_with_those_that_are(self, store: Store) -> None:
         with pytest.raises(SettingsError, match="brand"):
             store.top(EVERYTHING, "colour")
@@ -451,10 +478,11 @@ class StoreContract:
             assert store.count(query, begin, end) == len(within), query.text
             assert ids(store.search(query, begin, end)) == ids(within[:50]), query.text
             by = (None, *GROUPS)[place % (len(GROUPS) + 1)]
-            assert store.histogram(query, HOUR, begin, end, by) == reference.histogram(
-                query, HOUR, begin, end, by
-            ), (query.text, by)
-            field = LISTED[place % len(LISTED)]
+            width = WIDTHS[place % len(WIDTHS)]
+            assert store.histogram(query, width, begin, end, by) == reference.histogram(
+                query, width, begin, end, by
+            ), (query.text, width, by)
+            field = GROUPS[place % len(GROUPS)]
             assert store.top(query, field, limit=1000) == reference.top(query, field), (query.text, field)
 
 

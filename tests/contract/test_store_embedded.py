@@ -11,15 +11,19 @@ from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from hark.core.change import Item
+from hark.core.change import Item, Tagged
 from hark.core.clock import to_ms
 from hark.core.errors import FatalError, SettingsError, TransientError
+from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Store
 from sinks import open_store
 from sinks.embedded import EmbeddedStore
 from sinks.embedded_schema import QUARTER_MS, ROLLED
+from sinks.groups import GROUPS
 from tests.contract.store_contract import (
     EVERYTHING,
     HOUR,
@@ -32,7 +36,7 @@ from tests.contract.store_contract import (
     label,
     tagged,
 )
-from tests.support.queries import NOW, TAXONOMY, parsed
+from tests.support.queries import NOW, TAXONOMY, collections, parsed
 from tests.support.require import REPOSITORY
 from tests.support.store_writer import batch
 
@@ -281,6 +285,44 @@ def test_a_file_of_a_newer_hark_is_left_alone(tmp_path: Path) -> None:
         open_store("embedded", tmp_path, TAXONOMY)
 
 
+def test_a_file_of_an_older_hark_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = open_store("embedded", tmp_path, TAXONOMY)
+    items = [
+        Tagged(replace(mention, id=f"x:{number}"), tags)
+        for number, (mention, tags) in enumerate(_some(collections(max_size=30)))
+    ]
+    store.write(items)
+    asked = [parsed(""), parsed("love OR delay*"), parsed("brand:delta")]
+    reference = Reference(items)
+    before = [store.top(query, field) for query in asked for field in GROUPS]
+    assert before[: len(GROUPS)] == [reference.top(EVERYTHING, field) for field in GROUPS]
+    store.close()
+    db = apsw.Connection(str(tmp_path / "store.db"))
+    for name in GROUPS[9:]:
+        db.execute(f"ALTER TABLE mentions DROP COLUMN {name}")
+    db.pragma("user_version", 1)
+    db.close()
+    store = open_store("embedded", tmp_path, TAXONOMY)
+    assert [store.top(query, field) for query in asked for field in GROUPS] == before
+    assert store.write([tagged("x:new")]) == []
+    assert store.top(EVERYTHING, "kind")[0][1] > 0
+    store.close()
+    audit(tmp_path / "store.db")
+
+
+def _some(strategy: st.SearchStrategy[list[tuple[Mention, Enrichment]]]) -> list[tuple[Mention, Enrichment]]:
+    """Return what some examples hold together."""
+    found: list[tuple[Mention, Enrichment]] = []
+
+    @settings(max_examples=40, deadline=None, database=None, derandomize=True)
+    @given(strategy)
+    def gather(some: list[tuple[Mention, Enrichment]]) -> None:
+        found.extend(some)
+
+    gather()
+    return found
+
+
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"notes of mine\n" * 500)
     with pytest.raises(SettingsError, match=r"store\.db: not a store"):
@@ -355,11 +397,6 @@ def test_a_closed_store_says_so(fresh: Callable[[], Store]) -> None:
 def test_an_unknown_address_is_answered_with_what_is_expected(address: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="expected"):
         open_store(address, tmp_path, TAXONOMY)
-
-
-def test_a_histogram_needs_whole_quarters_of_an_hour(fresh: Callable[[], Store]) -> None:
-    with pytest.raises(SettingsError, match="900"):
-        fresh().histogram(EVERYTHING, 60, NOON, NOW)
 
 
 def test_an_account_of_a_hundred_thousand_ids_is_exact(fresh: Callable[[], Store]) -> None:

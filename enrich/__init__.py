@@ -35,6 +35,7 @@ ENRICHERS = {
     "journey": "enrich.journey",
     "entities": "enrich.entities",
     "pii": "enrich.pii",
+    "author": "enrich.author",
     "fingerprint": "enrich.fingerprint",
     "priority": "enrich.priority",
 }

@@ -65,6 +65,9 @@ class Chain:
             draft.fingerprint,
             draft.priority,
             tuple(draft.reasons),
+            reach=draft.reach,
+            influence=draft.influence,
+            automation=draft.automation,
         )
 
 

@@ -48,6 +48,7 @@ class Line(Struct, frozen=True):
     media: tuple[Media, ...] = ()
     metrics: Metrics | None = None
     place: Place | None = None
+    client: str | None = None
 
 
 class Piece(Struct, frozen=True):
@@ -135,6 +136,7 @@ def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Cha
         media=line.media,
         metrics=line.metrics,
         place=line.place,
+        client=line.client,
     )
     return Edited(mention) if mention.edit else Seen(mention)
 

@@ -33,6 +33,8 @@ class UserMetrics(Struct):
     """Counts of a user."""
 
     followers_count: int | None = None
+    following_count: int | None = None
+    tweet_count: int | None = None
 
 
 class User(Struct):

@@ -200,6 +200,8 @@ def _author(id: str | None, user: payload.User | None) -> Author | None:
         id=user.id,
         name=user.name,
         followers=user.public_metrics.followers_count,
+        following=user.public_metrics.following_count,
+        posts=user.public_metrics.tweet_count,
         verified=user.verified,
         url=f"https://x.com/{user.username}",
         description=user.description or None,

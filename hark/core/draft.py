@@ -39,6 +39,9 @@ class Draft(Struct, gc=False):
     entities: tuple[Entity, ...] = ()
     fingerprint: str | None = None
     priority: int | None = None
+    reach: int | None = None
+    influence: int | None = None
+    automation: float | None = None
     reasons: list[Reason] = []
     cues: list[list[tuple[int, int, int]]] | None = None
     """What enrich.cues found, once for all steps that judge by phrases."""

@@ -15,7 +15,13 @@ class Author(Struct, frozen=True, omit_defaults=True, gc=False):
     """The platform's own id, which outlives a changed handle."""
     name: str | None = None
     followers: int | None = None
+    following: int | None = None
+    """How many accounts it follows."""
+    posts: int | None = None
+    """How many posts it has written since it was made."""
     verified: bool | None = None
+    bot: bool | None = None
+    """Whether the platform or the account itself says that a program writes."""
     url: str | None = None
     description: str | None = None
     created_at: datetime | None = None
@@ -77,6 +83,8 @@ class Mention(Struct, frozen=True, omit_defaults=True, gc=False):
     media: tuple[Media, ...] = ()
     metrics: Metrics | None = None
     place: Place | None = None
+    client: str | None = None
+    """The program that it was posted with, where the platform tells: "Mastodon for iOS", "IFTTT"."""
 
 
 class Language(Struct, frozen=True, gc=False):
@@ -154,6 +162,12 @@ class Enrichment(Struct, frozen=True, omit_defaults=False, gc=False):
     reasons: tuple[Reason, ...] = ()
     generation: int = 0
     """Grows with each reprocessing; orders enrichments of the same edit."""
+    reach: int | None = None
+    """How many people it may have reached: 10 more is ten times as many (30: a thousand, 60: a million)."""
+    influence: int | None = None
+    """0 to 100, how far the author's word carries; the parts are among the reasons."""
+    automation: float | None = None
+    """0 to 1, how likely a program wrote it; None where the platform says nothing about the account."""
 
 
 def native_id(mention_id: str) -> str:

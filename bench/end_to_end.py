@@ -1,11 +1,11 @@
 """From import to searchable, measured on the real program; figures as ratios beside what people would write.
 
     python -m bench.end_to_end embedded [--mentions 50000]
-    python -m bench.end_to_end cluster  [--mentions 50000]   # Kafka to Elasticsearch, beside the plain script
+    python -m bench.end_to_end cluster  [--mentions 50000 --rounds 3]   # Kafka to Elasticsearch, beside the plain script
     python -m bench.end_to_end tail     [--rate 500 --seconds 30]
     python -m bench.end_to_end memory   [--mentions 1000000]
 
-Start-up is left out everywhere: the clock runs from the first tenth searchable to all.
+Start-up is left out everywhere: all workers have done some mentions before the clock runs.
 """
 
 import argparse
@@ -17,16 +17,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 
 from bench.texts import texts
 from hark.bus import open_bus
-from hark.core.change import MENTIONS, Seen, encode
+from hark.core.change import MENTIONS, TOPICS, Seen, encode
 from hark.core.mention import Mention
+from hark.core.protocols import Bus
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
 from hark.settings import LogSettings
@@ -35,6 +38,7 @@ from tests.support.center import Center
 from tests.support.servers import ElasticsearchServer, KafkaServer
 
 WORKERS = 2  # of each kind: enrich and index
+WARM_UP = 4_000
 
 
 def main() -> None:
@@ -44,6 +48,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["embedded", "cluster", "tail", "memory"])
     parser.add_argument("--mentions", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--seconds", type=int, default=30)
     chosen = parser.parse_args()
@@ -51,7 +56,7 @@ def main() -> None:
         if chosen.what == "embedded":
             result = embedded(Path(folder), chosen.mentions or 50_000)
         elif chosen.what == "cluster":
-            result = cluster(Path(folder), chosen.mentions or 50_000)
+            result = cluster(Path(folder), chosen.mentions or 50_000, chosen.rounds)
         elif chosen.what == "tail":
             result = tail(Path(folder), chosen.rate, chosen.seconds)
         else:
@@ -68,7 +73,7 @@ def embedded(folder: Path, mentions: int) -> dict[str, object]:
     try:
         center.run("import", str(warm_up), "--source", "warm", timeout=600)
         center.settled()
-        used = cpu_seconds(center)
+        used = cpu_seconds(roles(center))
         begin = time.monotonic()
         importer = center.start("import", str(file))
         store = open_store("embedded", center.data, NO_TAXONOMY)
@@ -77,7 +82,8 @@ def embedded(folder: Path, mentions: int) -> dict[str, object]:
         store.close()
         assert importer.wait() == 0
         cost = {
-            role: round((after - used[role]) / mentions * 1e6) for role, after in cpu_seconds(center).items()
+            role: round((after - used[role]) / mentions * 1e6)
+            for role, after in cpu_seconds(roles(center)).items()
         }
     finally:
         center.down()
@@ -89,84 +95,155 @@ def embedded(folder: Path, mentions: int) -> dict[str, object]:
     }
 
 
-def cpu_seconds(center: Center) -> dict[str, float]:
-    """Return the processor time that each role has used: it does not depend on what else the machine does."""
-    times = {role: psutil.Process(pid).cpu_times() for role, pid in center.roles().items() if pid}
-    return {role: used.user + used.system for role, used in times.items()}
+def roles(center: Center) -> dict[str, int]:
+    """Return the processes of the roles that are up."""
+    return {role: pid for role, pid in center.roles().items() if pid}
 
 
-def cluster(folder: Path, mentions: int) -> dict[str, object]:
-    """Return mentions a second from Kafka to Elasticsearch: the plain script, and Hark with either client."""
+def cluster(folder: Path, mentions: int, rounds: int) -> dict[str, object]:
+    """Return mentions a second from Kafka to Elasticsearch: the plain script, and Hark with either client.
+
+    They take turns on the same servers, so that neither has warmer ones than the other; the first round, in which
+    the servers' JVMs still compile, is left out when there are more.
+    """
     kafka, elasticsearch = KafkaServer(), ElasticsearchServer()
     kafka.start()
     elasticsearch.start()
+    ways: dict[str, Callable[[int], Run]] = {
+        "plain": lambda _: plain(kafka, elasticsearch, mentions),
+        **{
+            client: lambda n, client=client: through_hark(  # type: ignore[misc]
+                folder / f"{client}-{n}", client, kafka, elasticsearch, mentions
+            )
+            for client in ("kafka+confluent", "kafka")
+        },
+    }
+    runs: dict[str, list[Run]] = {name: [] for name in ways}
     try:
-        rates = {"plain": plain(kafka, elasticsearch, mentions)}
-        for client in ("kafka+confluent", "kafka"):
-            rates[client] = through_hark(folder / client, client, kafka, elasticsearch, mentions)
+        for number in range(rounds):
+            for name, way in ways.items():
+                run = way(number)
+                print(name, round(run.rate), run.cost, os.getloadavg()[0], file=sys.stderr)
+                runs[name].append(run)
     finally:
         kafka.remove()
         elasticsearch.remove()
-    ratios = {f"{name} / plain": round(rate / rates["plain"], 2) for name, rate in rates.items()}
-    return {"processes": 2 * WORKERS, "per_second": {n: round(r) for n, r in rates.items()}, "ratios": ratios}
+    counted = {name: of[1:] or of for name, of in runs.items()}
+    ratios = {
+        f"{name} / plain": [
+            round(run.rate / base.rate, 2) for run, base in zip(of, counted["plain"], strict=True)
+        ]
+        for name, of in counted.items()
+        if name != "plain"
+    }
+    return {
+        "processes": 2 * WORKERS,
+        "per_second": {name: [round(run.rate) for run in of] for name, of in counted.items()},
+        "ratios": ratios,
+        "cpu_microseconds_a_mention": {name: of[-1].cost for name, of in counted.items()},
+    }
 
 
-def plain(kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int) -> float:
-    """Return the rate of the plain script, in as many processes as Hark has workers."""
-    fill(f"kafka+confluent://{kafka.url}", "plain", mentions)
-    command = [sys.executable, "-m", "bench.plain_script", kafka.url, elasticsearch.url, "plain"]
-    processes = [subprocess.Popen(command) for _ in range(2 * WORKERS)]
-    try:
-        return rate_of(Elasticsearch(elasticsearch.url), "plain", mentions)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+class Run(NamedTuple):
+    """One way's mentions a second, and what each process spent on a mention: microseconds of one core."""
+
+    rate: float
+    cost: dict[str, int]
+
+
+def plain(kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int) -> Run:
+    """Measure the plain script, in as many processes as Hark has workers."""
+    server = Elasticsearch(elasticsearch.url)
+    server.indices.delete(index="plain", ignore_unavailable=True)
+    delete_topic(kafka, "plain")
+    with closing(open_bus(f"kafka+confluent://{kafka.url}", Path())) as bus:
+        bus.ends("plain")  # makes it
+        command = [sys.executable, "-m", "bench.plain_script", kafka.url, elasticsearch.url, "plain"]
+        processes = [subprocess.Popen(command) for _ in range(2 * WORKERS)]
+        try:
+            pids = {f"script-{n}": process.pid for n, process in enumerate(processes)}
+            return measured(server, "plain", bus, "plain", mentions, pids | servers(kafka, elasticsearch))
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
 
 
 def through_hark(
     folder: Path, client: str, kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int
-) -> float:
-    """Return the rate of Hark's own roles, on topics and indices of their own."""
+) -> Run:
+    """Measure Hark's own roles, on topics and indices of their own."""
     server = Elasticsearch(elasticsearch.url)
     for index in server.indices.get(index="hark-*", expand_wildcards="all"):
         server.indices.delete(index=index)
-    for topic in ("mentions", "enriched", "rejected"):
-        delete_topic(kafka, f"hark.{topic}")
-    address = f"{client}://{kafka.url}"
-    fill(f"kafka+confluent://{kafka.url}", MENTIONS, mentions)
-    center = Center(folder, HARK_BUS=address, HARK_STORE=f"elasticsearch+{elasticsearch.url}")
+    for topic in TOPICS:
+        delete_topic(kafka, topic)
+    store = f"elasticsearch+{elasticsearch.url}"
+    center = Center(folder, HARK_BUS=f"{client}://{kafka.url}", HARK_STORE=store)
     center.up()
     try:
-        return rate_of(server, "hark-mentions*", mentions)
+        with closing(open_bus(f"kafka+confluent://{kafka.url}", Path())) as bus:
+            pids = roles(center) | servers(kafka, elasticsearch)
+            return measured(server, "hark-mentions", bus, MENTIONS, mentions, pids)
     finally:
         center.down()
 
 
-def rate_of(server: Elasticsearch, index: str, mentions: int) -> float:
-    """Return mentions a second from the first tenth to all."""
+def measured(
+    server: Elasticsearch, index: str, bus: Bus, topic: str, mentions: int, pids: dict[str, int]
+) -> Run:
+    """Measure from the first message of many to all searchable, by workers that have all done some already."""
 
-    def count() -> int:
-        server.indices.refresh(index=index, ignore_unavailable=True)
-        return int(server.count(index=index, ignore_unavailable=True)["count"])
+    def searchable() -> int:
+        try:
+            server.indices.refresh(index=index, ignore_unavailable=True)
+            return int(server.count(index=index, ignore_unavailable=True)["count"])
+        except ApiError:  # the shard of a new index is starting
+            return 0
 
-    wait_until(lambda: count() >= mentions / 10)
-    first, begin = count(), time.monotonic()
-    wait_until(lambda: count() >= mentions)
-    return (mentions - first) / (time.monotonic() - begin)
+    fill(bus, topic, messages(WARM_UP, "warm"))
+    wait_until(lambda: searchable() >= WARM_UP)
+    many = messages(mentions)
+    before, begin = cpu_seconds(pids), time.monotonic()
+    fill(bus, topic, many)
+    wait_until(lambda: searchable() >= WARM_UP + mentions, pause=0.2)
+    seconds = time.monotonic() - begin
+    cost = {name: round((after - before[name]) / mentions * 1e6) for name, after in cpu_seconds(pids).items()}
+    return Run(mentions / seconds, cost | {"all": sum(cost.values())})
 
 
-def fill(address: str, topic: str, mentions: int) -> None:
-    """Publish mentions to a topic."""
-    bus = open_bus(address, Path(), LogSettings())
-    batch = []
-    for change in changes(mentions):
-        batch.append((change.mention.id, encode(change)))
-        if len(batch) == 1_000:
-            bus.publish(topic, batch)
-            batch = []
-    bus.publish(topic, batch)
-    bus.close()
+def servers(kafka: KafkaServer, elasticsearch: ElasticsearchServer) -> dict[str, int]:
+    """Return the processes of both servers."""
+    assert kafka.process is not None
+    assert elasticsearch.process is not None
+    return {"kafka": kafka.process.pid, "elasticsearch": elasticsearch.process.pid}
+
+
+def cpu_seconds(pids: dict[str, int]) -> dict[str, float]:
+    """Return the processor time that each has used with its children: it does not depend on what else runs."""
+    return {name: sum(map(_cpu, family(pid))) for name, pid in pids.items()}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
+
+
+def messages(mentions: int, source: str = "import") -> list[tuple[str, bytes]]:
+    """Return mentions as they are published."""
+    return [(change.mention.id, encode(change)) for change in changes(mentions, source=source)]
+
+
+def fill(bus: Bus, topic: str, messages: list[tuple[str, bytes]]) -> None:
+    """Publish messages to a topic."""
+    for begin in range(0, len(messages), 1_000):
+        bus.publish(topic, messages[begin : begin + 1_000])
 
 
 def delete_topic(kafka: KafkaServer, topic: str) -> None:
@@ -253,12 +330,12 @@ def memory(folder: Path, mentions: int) -> dict[str, object]:
     return {"resident_megabytes": rows}
 
 
-def changes(number: int, seed: int = 1) -> Iterator[Seen]:
+def changes(number: int, seed: int = 1, source: str = "import") -> Iterator[Seen]:
     """Yield mentions spread over January 2026."""
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     for n, text in enumerate(texts(number, seed)):
         moment = begin + timedelta(seconds=n * 2_678_400 / number)
-        yield Seen(Mention(f"import:{n}", "import", text, moment, moment))
+        yield Seen(Mention(f"{source}:{n}", source, text, moment, moment))
 
 
 def write(path: Path, number: int, seed: int = 1) -> Path:
@@ -271,13 +348,13 @@ def write(path: Path, number: int, seed: int = 1) -> Path:
     return path
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300, pause: float = 0.05) -> None:
     """Return when `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             sys.exit("gave up waiting")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 if __name__ == "__main__":

@@ -22,3 +22,6 @@ freshness = Histogram(
     "hark_collected_to_indexed_seconds", "Time from collected to searchable, per mention", buckets=SECONDS
 )
 restarts = Counter("hark_role_restarts_total", "Times that the supervisor started a role again", ["role"])
+notifications = Counter(
+    "hark_notifications_total", "Attempts to tell a target, by what came of them", ["target", "outcome"]
+)

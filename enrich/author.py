@@ -119,10 +119,8 @@ def _automation(mention: Mention, reasons: list[Reason]) -> float | None:
         return 0.99
     signs = _said(mention, author) + _measured(mention, author)
     # A proposed handle alone, or the plain absence of signs, is no ground where the account is not described.
-    if (
-        not signs
-        and author.bot is author.verified is author.created_at is author.following is author.posts is None
-    ):
+    described = author.bot, author.verified, author.created_at, author.following, author.posts
+    if not signs and described == _UNDESCRIBED:
         return None
     handle = (author.handle or "").partition("@")[0]
     if _PROPOSED.search(handle):

@@ -33,6 +33,9 @@ QUARTER_MS = 900_000
 ROLLED = GROUPS[:5]
 """Those groups that are counted in `rollups`; all of them are columns of `mentions`."""
 
+AUTHORS = ("reach", "influence", "automation")
+"""Numbers that enrichment finds of authors: columns of `mentions`, NULL where unknown."""
+
 BUSY_MS = 20_000
 """How long a connection waits for another process's write."""
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".replace("'", "''").replace('"', '""')
@@ -91,7 +94,13 @@ def _more_groups(db: apsw.Connection) -> None:
     db.create_scalar_function("spoken", None, 2)
 
 
-_MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_first, _more_groups)
+def _authors(db: apsw.Connection) -> None:
+    """Let mentions be found by what enrichment says of their authors; those that are there have none of it."""
+    for name in AUTHORS:
+        db.execute(f"ALTER TABLE mentions ADD COLUMN {name} INTEGER")
+
+
+_MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_first, _more_groups, _authors)
 """Each brings the file from the version before it (its place here) to the next."""
 
 

@@ -17,15 +17,17 @@ from hark.core.errors import RefusedError
 from hark.core.mention import source_of
 from hark.core.protocols import Hit, Refusal
 from hark.core.tokens import tokens
-from hark.query.fields import Taxonomy, words_of
+from hark.query.fields import Taxonomy, numbers_of, words_of
 from hark.query.sqlite import EVERY, indexed
 from sinks import labels
-from sinks.embedded_schema import END_MS, ROLLED, SLOT_BITS, SLOTS, transaction
+from sinks.embedded_schema import AUTHORS, END_MS, ROLLED, SLOT_BITS, SLOTS, transaction
 from sinks.groups import GROUPS
 from sinks.rollups import Changes
 from sinks.terms import Terms
 
 _MOST = (1 << 63) - 1
+_NUMBERS = ("followers", "priority", *AUTHORS)
+_COLUMNS = ("n", "id", "version", "created", "tone", *_NUMBERS, *GROUPS)
 _TONES = {"positive": 1, "negative": -1}
 
 encode_hit = msgspec.msgpack.Encoder().encode
@@ -240,8 +242,10 @@ class _Batch:
             db.executemany("DELETE FROM mentions WHERE n = ?", self._removed)
         # FTS5 gathers ascending rows in memory; a row out of order makes it write what it has.
         rows = sorted(self._rows, key=lambda row: row.row[0])  # type: ignore[arg-type,return-value]
-        marks = ", ".join("?" * (7 + len(GROUPS)))
-        db.executemany(f"INSERT INTO mentions VALUES ({marks})", [row.row for row in rows])
+        marks = ", ".join("?" * len(_COLUMNS))
+        db.executemany(
+            f"INSERT INTO mentions ({', '.join(_COLUMNS)}) VALUES ({marks})", [row.row for row in rows]
+        )
         db.executemany(
             "INSERT INTO documents VALUES (?, ?, ?, ?)", [(row.row[0], *row.tokens, row.data) for row in rows]
         )
@@ -292,17 +296,14 @@ class _Batch:
                 elif name != "site":  # it comes first, then those above it, which are not listed
                     groups[name] = f"{groups[name]} {value}"
         tone = _TONES.get(groups["sentiment"], 0)
-        followers = mention.author.followers if mention.author else None
+        numbers = numbers_of(mention, enrichment)
         row = (
             n,
             mention.id,
             item.version,
             created,
-            followers if followers is None else max(-_MOST, min(_MOST, followers)),
-            enrichment.priority
-            if enrichment.priority is None
-            else max(-_MOST, min(_MOST, enrichment.priority)),
             tone,
+            *[_clamped(numbers.get(name)) for name in _NUMBERS],
             *groups.values(),
         )
         self._rollups.add(1, created, tone, tuple([groups[name] for name in ROLLED]))
@@ -320,3 +321,7 @@ class _Batch:
         counts = self._books.setdefault(source_of(id), [0, 0])
         counts[0] += indexed
         counts[1] += deleted
+
+
+def _clamped(number: int | None) -> int | None:
+    return number if number is None or -_MOST <= number <= _MOST else max(-_MOST, min(_MOST, number))

@@ -77,6 +77,9 @@ FIELDS: tuple[FieldInfo, ...] = (
         ("from",),
     ),
     FieldInfo("followers", "number", "how many follow its author", "followers>=10000"),
+    FieldInfo("reach", "number", "how many people it may reach: 30 a thousand, 60 a million", "reach>=50"),
+    FieldInfo("influence", "number", "0 to 100, how far its author's word carries", "influence>=50"),
+    FieldInfo("automation", "number", "0 to 100, how likely a program wrote it", "automation<50", ("bot",)),
     FieldInfo("lang", "word", "its language, a code of two letters, or unknown", "lang:en", ("language",)),
     FieldInfo("country", "word", "where it was written, a country's code of two letters", "country:us"),
     FieldInfo(
@@ -228,8 +231,16 @@ def numbers_of(mention: Mention, enrichment: Enrichment | None) -> dict[str, int
     numbers = {"created": to_ms(mention.created_at)}
     if mention.author is not None and mention.author.followers is not None:
         numbers["followers"] = mention.author.followers
-    if enrichment is not None and enrichment.priority is not None:
+    if enrichment is None:
+        return numbers
+    if enrichment.priority is not None:
         numbers["priority"] = enrichment.priority
+    if enrichment.reach is not None:
+        numbers["reach"] = enrichment.reach
+    if enrichment.influence is not None:
+        numbers["influence"] = enrichment.influence
+    if enrichment.automation is not None:
+        numbers["automation"] = round(100 * enrichment.automation)
     return numbers
 
 

@@ -165,7 +165,7 @@ _values = st.sampled_from(sorted(_VALUES)).flatmap(
 )
 _comparisons = st.builds(
     lambda name, operator, bound: f"{name}{operator}{bound}",
-    st.sampled_from(["followers", "priority"]),
+    st.sampled_from(["followers", "priority", "reach", "influence", "automation", "bot"]),
     st.sampled_from([":", "<", "<=", ">", ">="]),
     st.sampled_from([0, 10, 50, 100]),
 )
@@ -270,6 +270,9 @@ def _enrichments(draw: st.DrawFn) -> Enrichment:
         urgency=draw(_maybe(st.sampled_from(["high", "low"]))),
         journey=draw(_maybe(st.just("boarding"))),
         priority=draw(_maybe(st.sampled_from([0, 10, 50, 90]))),
+        reach=draw(_maybe(st.sampled_from([0, 10, 60]))),
+        influence=draw(_maybe(st.sampled_from([0, 50, 100]))),
+        automation=draw(_maybe(st.sampled_from([0.0, 0.1, 0.5, 0.99]))),
     )
 
 

@@ -65,6 +65,10 @@ def _field(node: Field, mention: Mention, enrichment: Enrichment) -> bool:
         author = mention.author
         value = (author and author.followers) if node.name == "followers" else enrichment.priority
         return value is not None and _compare(value, node.operator, int(node.value))
+    if node.name in ("reach", "influence", "automation"):
+        known = getattr(enrichment, node.name)
+        percent = known * 100 if node.name == "automation" and known is not None else known
+        return percent is not None and _compare(round(percent), node.operator, int(node.value))
     return node.value in {value.lower() for value in _answers(node.name, mention, enrichment) if value}
 
 

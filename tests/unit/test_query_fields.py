@@ -49,6 +49,9 @@ ENRICHMENT = Enrichment(
     topics=(Topic("bag", 0.9), Topic("late", 0.8), Topic("cabin", 0.3)),
     intent="complaint",
     priority=80,
+    reach=30,
+    influence=12,
+    automation=0.29,
 )
 
 
@@ -107,7 +110,9 @@ def test_the_words_of_a_mention() -> None:
             ]
         ),
     }
-    assert numbers_of(MENTION, ENRICHMENT) == {"created": 1793534400000, "followers": 12, "priority": 80}
+    assert numbers_of(MENTION, ENRICHMENT) == {
+        "created": 1793534400000, "followers": 12, "priority": 80, "reach": 30, "influence": 12, "automation": 29,
+    }  # fmt: skip
 
 
 def test_lists_show_a_site_without_the_sites_above_it() -> None:
@@ -135,6 +140,7 @@ def test_before_enrichment_the_platforms_language_counts() -> None:
         "id:x:ABC",
         "has:image has:media has:link -has:video",
         "followers>11 followers<13 followers:12 priority>=80",
+        "reach:30 influence<13 automation:29 bot<30",
         "created:2026-11-01 created>=2026-11-01T12:00 created<2026-11-01T12:00:00.001Z",
     ],
 )

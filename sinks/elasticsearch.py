@@ -13,10 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from elasticsearch import ApiError
+from elasticsearch import ApiError, NotFoundError
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from hark.core.change import Item
+from hark.core.change import Deleted, Item, Labelled
 from hark.core.clock import to_ms
 from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Books, Bucket, Hit, Refusal, cursor_of
@@ -26,7 +27,7 @@ from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
 from sinks.elasticsearch_client import Address, Client, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
-from sinks.elasticsearch_mapping import Names, id_objection
+from sinks.elasticsearch_mapping import LEAST, Names, id_objection
 from sinks.elasticsearch_write import Writer
 from sinks.groups import check_group, check_interval
 
@@ -95,13 +96,35 @@ class _Moment(Struct):
     id: str
 
 
-def open_store(address: str, data_dir: Path, taxonomy: Taxonomy) -> "ElasticsearchStore":
+def open_store(address: str, data_dir: Path, taxonomy: Taxonomy, generation: int = 0) -> "ElasticsearchStore":
     """Connect, and make the template and the index of the heads where they are missing.
 
     Raises SettingsError for a wrong address, login or product, TransientError while the server is away.
     """
     del data_dir  # everything is in the server
-    return ElasticsearchStore(parse_address(address), taxonomy)
+    return ElasticsearchStore(_address(address, generation), taxonomy)
+
+
+def drop_store(address: str, data_dir: Path, generation: int) -> None:
+    """Delete the indices of one generation and their template."""
+    del data_dir
+    place = _address(address, generation)
+    names, client = Names(place.prefix), Client(place, time.sleep)
+    try:
+        found = client.ask(
+            "GET", f"/{names.month('*')},{names.heads}", dict[str, Any], ignore_unavailable="true"
+        )
+        for path in (*(f"/{index}" for index in found), f"/_index_template/{names.rows}"):
+            with suppress(NotFoundError):
+                client.ask("DELETE", path, dict[str, Any], expected=(404,))
+    finally:
+        client.close()
+
+
+def _address(address: str, generation: int) -> Address:
+    # No address can name a hyphen, so that no generation meets another center's indices.
+    place = parse_address(address)
+    return replace(place, prefix=f"{place.prefix}-g{generation}") if generation else place
 
 
 class ElasticsearchStore:
@@ -310,6 +333,45 @@ class ElasticsearchStore:
         if found is None or found.head is None or found.head.state != "indexed":
             return None
         return next(self._indices.rows([(found.head.months[-1], id)])).row.hit
+
+    def many(self, ids: Sequence[str]) -> dict[str, Hit]:
+        """Return those of `ids` that are indexed, whether refreshed or not."""
+        heads = self._indices.heads([id for id in ids if id_objection(id) is None])
+        places = [
+            (found.head.months[-1], id)
+            for id, found in heads.items()
+            if found.head is not None and found.head.state == "indexed"
+        ]
+        rows = self._indices.rows(places)
+        return {found.id: found.row.hit for found in rows if found.row.hit is not None}
+
+    def history(self, after: str | None = None, limit: int = 1_000) -> tuple[list[Hit], str | None]:
+        """Return a page of mentions by time and id; the first page refreshes before it looks."""
+        body: dict[str, Any] = {
+            "query": _within(EVERYTHING, None, None),
+            "sort": [{"created": "asc"}, {"id": "asc"}],
+            "size": limit,
+            "track_total_hits": False,
+        }
+        if after is None:
+            self._refresh()
+        else:
+            body["search_after"] = _position(after)
+        hits = [found.row.hit for found in self._search(body, _RowAnswer).hits.hits if found.row.hit]
+        return hits, cursor_of(hits[-1]) if hits else None
+
+    def remarks(self) -> Iterator[Labelled | Deleted]:
+        """Yield all labels and all tombstones, from the heads; the times of deletions are not kept."""
+        with self._moment(self._names.heads) as pin:
+            body: dict[str, Any] = {"query": EVERYTHING, "size": PAGE, "track_total_hits": False}
+            body |= {"sort": ["_shard_doc"], **pin}
+            while found := self._search(body, _HeadAnswer).hits.hits:
+                for each in found:
+                    if each.head is not None and each.head.state == "deleted":
+                        yield Deleted(each.id, "deleted", LEAST)
+                    elif each.head is not None:
+                        yield from each.head.labels
+                body["search_after"] = found[-1].sort
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
         """Return the books and the states of `ids`, from the heads: one shard, so one instant."""

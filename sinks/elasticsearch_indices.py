@@ -44,6 +44,7 @@ class FoundHead(
     number: int = 0
     term: int = 0
     head: Head | None = None
+    sort: list[Any] = []
     error: dict[str, Any] | None = None
 
 

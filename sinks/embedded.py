@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import cast
 
 import apsw
+import msgspec
 from msgspec import Struct
 
-from hark.core.change import Item
-from hark.core.clock import to_ms
+from hark.core.change import Deleted, Item, Labelled
+from hark.core.clock import from_ms, to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Books, Bucket, Hit, Refusal
 from hark.core.tree import Query
@@ -41,14 +42,27 @@ from sinks.groups import check_group, check_interval
 from sinks.terms import Terms, expand
 
 _MOST_IDLE = 4
+_decode_label = msgspec.json.Decoder(Labelled).decode
 _IDS_AT_ONCE = 10_000
 
 
-def open_store(address: str, data_dir: Path, taxonomy: Taxonomy) -> "EmbeddedStore":
+def open_store(address: str, data_dir: Path, taxonomy: Taxonomy, generation: int = 0) -> "EmbeddedStore":
     """Open the store of `data_dir`; the address is "embedded" alone."""
     if address != "embedded":
         raise SettingsError(f'store: {address!r} is not an address; expected "embedded" alone')
-    return EmbeddedStore(data_dir / "store.db", taxonomy)
+    return EmbeddedStore(_file(data_dir, generation), taxonomy)
+
+
+def drop_store(address: str, data_dir: Path, generation: int) -> None:
+    """Remove the file of one generation; whoever still has it open keeps it until closing."""
+    del address
+    file = _file(data_dir, generation)
+    for path in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        path.unlink(missing_ok=True)
+
+
+def _file(data_dir: Path, generation: int) -> Path:
+    return data_dir / (f"store-g{generation}.db" if generation else "store.db")
 
 
 class _Selection(Struct, frozen=True):
@@ -170,6 +184,35 @@ class EmbeddedStore:
                 "SELECT d.data FROM mentions m JOIN documents d ON d.n = m.n WHERE m.id = ?", (id,)
             )
             return next((decode_hit(cast(bytes, data)) for (data,) in rows.fetchall()), None)
+
+    def many(self, ids: Sequence[str]) -> dict[str, Hit]:
+        """Return those of `ids` that are indexed."""
+        wanted = tuple(filter(_possible, ids))
+        if not wanted:
+            return {}
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT m.id, d.data FROM carray(?) c CROSS JOIN mentions m ON m.id = c.value"
+                " JOIN documents d ON d.n = m.n",
+                (apsw.carray(wanted),),
+            )
+            return {id: decode_hit(data) for id, data in rows}
+
+    def history(self, after: str | None = None, limit: int = 1_000) -> tuple[list[Hit], str | None]:
+        """Return a page of mentions in the order of rows, which is that of their seconds; see Store.history."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT n, data FROM documents WHERE n > ? ORDER BY n LIMIT ?", (int(after or -1), limit)
+            ).fetchall()
+        return [decode_hit(data) for _, data in rows], str(rows[-1][0]) if rows else None
+
+    def remarks(self) -> Iterator[Labelled | Deleted]:
+        """Yield all labels, and all tombstones."""
+        with self._reading() as db:
+            for (label,) in db.execute("SELECT label FROM labels"):
+                yield _decode_label(cast(bytes, label))
+            for id, at in db.execute("SELECT id, at FROM deleted"):
+                yield Deleted(id, "deleted", from_ms(at))
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:
         """Return the books and what is known of `ids`, both of the instant before the first id is drawn."""

@@ -290,6 +290,39 @@ class ConfluentBus:
         commits = {place.partition: place.offset for place in found.topic_partitions}
         return {p: max(oldest, commits[p]) for p, oldest in self.starts(topic).items()}
 
+    def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, p) for p in self._topic(topic)])]
+        found = self._ask(lambda admin: admin.list_consumer_group_offsets(asked)[group].result())
+        wanted = [
+            TopicPartition(topic, place.partition, offsets[place.partition])
+            for place in found.topic_partitions
+            if place.partition in offsets and place.offset < 0
+        ]
+        if wanted:
+            altered = [ConsumerGroupTopicPartitions(group, wanted)]
+            self._ask(lambda admin: admin.alter_consumer_group_offsets(altered)[group].result())
+
+    def forget(self, topic: str, group: str) -> None:
+        """Delete the group; TransientError while a member that has left may still come back."""
+
+        def delete(admin: Any) -> None:
+            try:
+                admin.delete_consumer_groups([group])[group].result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                    raise
+
+        self._ask(delete)
+
+    def drop(self, topic: str) -> None:
+        """Delete the topic; idempotent."""
+        check_name("topic", topic)
+        with self._lock:
+            self._partitions.pop(topic, None)
+        if topic in self._ask(lambda admin: admin.list_topics(timeout=REQUEST_SECONDS)).topics:
+            self._ask(lambda admin: admin.delete_topics([topic])[topic].result())
+
     def close(self) -> None:
         """Let go of the connections; subscriptions are closed by their owners."""
         with self._lock:

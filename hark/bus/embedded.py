@@ -260,6 +260,31 @@ class EmbeddedBus:
         with self._topic(topic) as log:
             return log.committed(group)
 
+    def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
+        check_name("group", group)
+        with self._topic(topic) as log, log.transaction():
+            log.connection.executemany(
+                "INSERT OR IGNORE INTO commits VALUES (?, ?, ?)",
+                [(group, partition, offset) for partition, offset in offsets.items()],
+            )
+
+    def forget(self, topic: str, group: str) -> None:
+        """Forget what `group` has processed, so that it no longer holds back the trimming."""
+        with self._topic(topic) as log, log.transaction():
+            log.connection.execute("DELETE FROM commits WHERE consumer = ?", (group,))
+        for lock in self._folder.glob(f"{topic}.{group}.*.lock"):
+            lock.unlink(missing_ok=True)
+
+    def drop(self, topic: str) -> None:
+        """Remove the topic's files; another process that has them open keeps what it sees until it closes them."""
+        check_name("topic", topic)
+        with self._lock:
+            if topic in self._topics:
+                self._topics.pop(topic).connection.close()
+            for file in (*self._folder.glob(f"{topic}.db*"), *self._folder.glob(f"{topic}.*.lock")):
+                file.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the files; subscriptions are closed by their owners."""
         with self._lock:

@@ -226,6 +226,36 @@ class KafkaBus:
             p: max(oldest, found[TopicPartition(topic, p)].offset) for p, oldest in self.starts(topic).items()
         }
 
+    def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
+        partitions = self._topic(topic)
+        found = self._ask(lambda admin: admin.list_group_offsets({group: partitions}))[group]
+        wanted = {
+            p: OffsetAndMetadata(offsets[p.partition], "", -1)
+            for p in partitions
+            if p.partition in offsets and found[p].offset < 0
+        }
+        if wanted:
+            outcome = self._ask(lambda admin: admin.alter_group_offsets(group, wanted))
+            with _translated(self._hosts):
+                for error in outcome.values():
+                    if error is not errors.NoError:
+                        raise error
+
+    def forget(self, topic: str, group: str) -> None:
+        """Delete the group; TransientError while a member that has left may still come back."""
+        said = self._ask(lambda admin: admin.delete_groups([group]))[group]
+        if said not in ("OK", errors.GroupIdNotFoundError.__name__):
+            raise TransientError(f"Kafka at {self._hosts} does not forget the group {group} yet: {said}")
+
+    def drop(self, topic: str) -> None:
+        """Delete the topic; idempotent."""
+        check_name("topic", topic)
+        with self._lock:
+            self._partitions.pop(topic, None)
+        if topic in self._ask(lambda admin: admin.list_topics()):
+            self._ask(lambda admin: admin.delete_topics([topic]))
+
     def close(self) -> None:
         """Close the connections; subscriptions are closed by their owners."""
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from hark.core.change import Change, Item, Rejected
+from hark.core.change import Change, Deleted, Item, Labelled, Rejected
 from hark.core.clock import to_ms
 from hark.core.draft import Draft
 from hark.core.mention import Enrichment, Mention
@@ -121,6 +121,18 @@ class Bus(Protocol):
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
+        ...
+
+    def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
+        ...
+
+    def forget(self, topic: str, group: str) -> None:
+        """Forget what `group` has processed, so that it holds nothing back; its members have left. Idempotent."""
+        ...
+
+    def drop(self, topic: str) -> None:
+        """Remove a topic and all its records for good; nobody uses it any more. Idempotent."""
         ...
 
     def close(self) -> None:
@@ -238,6 +250,22 @@ class Store(Protocol):
 
     def get(self, id: str) -> Hit | None:
         """Return one mention, or None when it is unknown or deleted."""
+        ...
+
+    def many(self, ids: Sequence[str]) -> dict[str, Hit]:
+        """Return those of `ids` that are indexed, as they stand now."""
+        ...
+
+    def history(self, after: str | None = None, limit: int = 1_000) -> tuple[list[Hit], str | None]:
+        """Return up to `limit` mentions, oldest first, and the cursor that stands after them; None at the end.
+
+        Page by page it brings all that is held when it begins and stays; what is written, edited or deleted
+        meanwhile may come, come twice, or not.
+        """
+        ...
+
+    def remarks(self) -> Iterator[Labelled | Deleted]:
+        """Yield all labels of persons, those that wait for their mention too, and all tombstones."""
         ...
 
     def account(self, ids: Iterable[str]) -> tuple[dict[str, Books], dict[str, str]]:

@@ -309,6 +309,35 @@ class BusContract:
         bus.publish(topic, messages(10))
         assert bus.committed(topic, "unknown") == bus.starts(topic)
 
+    def test_a_group_begins_where_it_is_told_to_and_only_once(self, bus: Bus, topic: str, join: Join) -> None:
+        bus.publish(topic, messages(50))
+        middle = bus.ends(topic)
+        bus.publish(topic, messages(10, 50))
+        group = f"{topic}.late"
+        bus.begin(topic, group, middle)
+        assert bus.committed(topic, group) == middle
+        bus.begin(topic, group, bus.ends(topic))
+        subscription = join(group)
+        assert values(take(subscription, 10)) == list(range(50, 60))
+        subscription.commit()
+        subscription.close()
+        bus.begin(topic, group, middle)
+        assert bus.committed(topic, group) == bus.ends(topic)
+
+    def test_a_forgotten_group_begins_anew(self, bus: Bus, topic: str) -> None:
+        bus.publish(topic, messages(50))
+        bus.begin(topic, "forgetful", bus.ends(topic))
+        assert bus.committed(topic, "forgetful") == bus.ends(topic)
+        bus.forget(topic, "forgetful")
+        bus.forget(topic, "forgetful")
+        assert bus.committed(topic, "forgetful") == bus.starts(topic)
+
+    def test_a_dropped_topic_is_gone_with_its_records(self, bus: Bus, topic: str) -> None:
+        bus.publish(topic, messages(50))
+        bus.drop(topic)
+        bus.drop(topic)
+        wait_for(lambda: list(bus.read(topic)) == [])
+
     def test_a_killed_writers_acknowledged_messages_are_all_there(
         self, address: str, data: Path, open: Open, topic: str
     ) -> None:

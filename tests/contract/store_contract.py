@@ -386,6 +386,36 @@ class StoreContract:
 
     # Accounts
 
+    @pytest.mark.parametrize("limit", [1, 3, 1000])
+    def test_history_brings_every_mention_once_oldest_first(self, store: Store, limit: int) -> None:
+        store.write([tagged(f"x:{n}", at=NOON + timedelta(seconds=n * 37 % 11)) for n in range(11)])
+        store.write([deleted("x:4")])
+        found: list[Hit] = []
+        after = None
+        while True:
+            page, cursor = store.history(after, limit)
+            found += page
+            if cursor is None:
+                break
+            after = cursor
+        assert sorted(hit.mention.id for hit in found) == sorted(f"x:{n}" for n in range(11) if n != 4)
+        assert [hit.mention.created_at for hit in found] == sorted(hit.mention.created_at for hit in found)
+
+    def test_remarks_are_the_labels_and_the_tombstones(self, store: Store) -> None:
+        late, early = label("x:1", "sentiment", "negative"), label("x:2", "intent", "praise")
+        store.write(
+            [tagged("x:1"), tagged("x:3"), late, early, label("x:3", "intent", "spam"), deleted("x:3")]
+        )
+        remarks = list(store.remarks())
+        labels = [remark for remark in remarks if isinstance(remark, Labelled)]
+        assert sorted(labels, key=lambda remark: remark.id) == [late, early]
+        assert [remark.id for remark in remarks if isinstance(remark, Deleted)] == ["x:3"]
+
+    def test_many_are_found_by_their_ids_at_once(self, store: Store) -> None:
+        store.write([tagged("x:1"), tagged("x:2"), deleted("x:2")])
+        assert store.many(["x:1", "x:2", "x:9"]) == {"x:1": store.get("x:1")}
+        assert store.many([]) == {}
+
     def test_an_account_is_of_the_instant_before_its_first_id_is_drawn(
         self, store: Store, again: Callable[[Store], Store]
     ) -> None:

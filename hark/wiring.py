@@ -1,11 +1,13 @@
 """The one place that constructs: settings in, parts out."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from hark.bus import open_bus
+from hark.core.clock import now
 from hark.core.mention import Mention
 from hark.core.protocols import Bus, Source, Store
 from hark.ledger import Ledger
@@ -14,8 +16,9 @@ from hark.settings import Settings, SourceEntry, read_toml
 from hark.state import State, open_state
 from sinks import open_store
 
-if TYPE_CHECKING:  # loads language models; most commands do without
+if TYPE_CHECKING:  # these load language models or a web framework; most commands do without
     from enrich.chain import Chain
+    from hark.console.center import Center
 
 
 @contextlib.contextmanager
@@ -49,6 +52,52 @@ def ledger_of(settings: Settings) -> Iterator[tuple[Ledger, State]]:
     """Open what the books are made from."""
     with bus_of(settings) as bus, store_of(settings) as store, state_of(settings) as state:
         yield Ledger(bus, store, state), state
+
+
+@contextlib.contextmanager
+def console_of(settings: Settings) -> "Iterator[Center]":
+    """Open what the console needs; closed on leaving. Raises SettingsError, TransientError."""
+    from enrich.phrasebook import Taxonomy as TopicsFile
+    from hark.console.center import Center
+    from hark.console.health import health
+    from hark.state.people import People
+
+    topics = read_toml(settings.config / "topics.toml", TopicsFile).topic
+    with (
+        state_of(settings) as state,
+        bus_of(settings) as bus,
+        contextlib.closing(_LateStore(settings)) as store,
+    ):
+        yield Center(
+            settings=settings,
+            state=state,
+            whole_store=cast(Store, store),
+            bus=bus,
+            people=People(state),
+            taxonomy=taxonomy_of(settings),
+            topics={topic.id: topic.title or topic.id for topic in topics},
+            health=lambda: health(settings.data, state),
+            clock=now,
+        )
+
+
+class _LateStore:
+    """A store that is opened when first asked: the console tells that it is away in place of waiting for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        with self._lock:
+            if self._store is None:
+                self._store = open_store_of(self._settings)
+        return getattr(self._store, name)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
 
 
 def taxonomy_of(settings: Settings) -> Taxonomy:

@@ -23,13 +23,12 @@ def command(config: Path | None, data: Path | None, port: int, host: str, fd: in
     import uvicorn
 
     from hark.console.app import create_app
-    from hark.console.health import health
-    from hark.wiring import state_of
+    from hark.wiring import console_of
 
     settings, stop = start("console", config, data, None)
     listener = socket.socket(fileno=fd) if fd is not None else listen(host, port)
-    with state_of(settings) as state:
-        app = create_app(lambda: health(settings.data, state))
+    with console_of(settings) as center:
+        app = create_app(center)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
 
         def watch() -> None:

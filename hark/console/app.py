@@ -1,40 +1,47 @@
-"""The web application: health and metrics; what else it shows is added to the same application."""
+"""The web application: one FastAPI, its routers by one line each, the guard before all of them."""
 
-import os
-from collections.abc import Callable
+from importlib import import_module
 
-import prometheus_client
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
 
 from hark import __version__
+from hark.console.center import Center
+from hark.console.guard import Guard
+from hark.console.page import STATIC
+from hark.console.problems import handle_problems
 
-Health = Callable[[], tuple[bool, dict[str, object]]]
-"""Returns whether every role's process is up, and what is to be told of each part."""
+ROUTERS = (
+    "hark.console.api.center",
+    "hark.console.pages.signin",
+    "hark.console.pages.feed",
+)
+"""Modules with a `router` (fastapi.APIRouter), in the order in which routes are looked for."""
+
+_ABOUT = """
+The HTTP interface of a Hark center. Send an API key as `Authorization: Bearer hark_…`; an administrator makes one
+under Admin, or with `hark user key`. A key never sees or does more than its owner. Errors are problem details
+(RFC 9457); 429 and 503 say in `Retry-After` how many seconds to wait. Times are RFC 3339.
+"""
 
 
-def create_app(health: Health) -> FastAPI:
-    """Return the application; `health` may take as long as a local database does."""
-    app = FastAPI(title="Hark", version=__version__, docs_url=None, redoc_url=None)
-
-    @app.get("/healthz")
-    def healthz() -> JSONResponse:
-        """Answer 200 when every role's process is up, else 503; the body says what is wrong."""
-        up, body = health()
-        return JSONResponse(body, status_code=200 if up else 503)
-
-    @app.get("/metrics")
-    def show_metrics() -> Response:
-        """Show the metrics of all roles of this machine, for Prometheus."""
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        else:
-            registry = prometheus_client.REGISTRY
-        return Response(
-            prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST
-        )
-
+def create_app(center: Center) -> FastAPI:
+    """Return the application over the parts of `center`."""
+    app = FastAPI(
+        title="Hark",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url=None,  # served by hark.console.api.center, to those who are signed in
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.center = center
+    for name in ROUTERS:
+        router: APIRouter = import_module(name).router
+        # The routes themselves, not an inclusion of them: the guard looks each one up by its path.
+        app.router.routes.extend(router.routes)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    handle_problems(app)
+    app.add_middleware(Guard, routes=app, center=center)
     return app

@@ -1,0 +1,72 @@
+"""How the center is: health, metrics, the footer's pulse, and the description of this interface."""
+
+import os
+from typing import Any
+
+import msgspec
+import prometheus_client
+from fastapi import APIRouter, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from hark.console.access import Asker, allow
+from hark.console.center import Parts
+from hark.console.page import pulse
+
+router = APIRouter()
+
+
+@router.get("/healthz", include_in_schema=False)
+def healthz(center: Parts) -> JSONResponse:
+    """Answer 200 when every role's process is up, else 503; the body says what is wrong."""
+    up, body = center.health()
+    return JSONResponse(body, status_code=200 if up else 503)
+
+
+@router.get("/metrics", include_in_schema=False)
+def show_metrics() -> Response:
+    """Show the metrics of all roles of this machine, for Prometheus."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry = prometheus_client.REGISTRY
+    return Response(
+        prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST
+    )
+
+
+@router.get("/api/v1/pulse", dependencies=[allow("self")], tags=["center"])
+def show_pulse(center: Parts) -> dict[str, Any]:
+    """Return how many sources answered within the last minute, and when the newest mention was written."""
+    found: dict[str, Any] = msgspec.to_builtins(pulse(center))
+    return found
+
+
+@router.get("/api/v1/me", dependencies=[allow("self")], tags=["center"])
+def show_me(who: Asker) -> dict[str, Any]:
+    """Return who this key or session acts for, and what it may do."""
+    return {
+        "name": who.name,
+        "role": who.role,
+        "permissions": sorted(who.permissions),
+        "brands": who.brands,
+    }
+
+
+@router.get("/api/v1/openapi.json", dependencies=[allow("self")], include_in_schema=False)
+def describe(request: Request) -> dict[str, Any]:
+    """Return the OpenAPI description of this interface."""
+    app = request.app
+    if not app.openapi_schema:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes["key"] = {"type": "http", "scheme": "bearer", "bearerFormat": "hark_…"}
+        schema["security"] = [{"key": []}]
+        app.openapi_schema = schema
+    found: dict[str, Any] = app.openapi_schema
+    return found

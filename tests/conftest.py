@@ -19,7 +19,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let pass what a dependency does at its import and only its authors can mend."""
     # kafka-python reads its schemas with importlib.resources.read_text
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    # and leaves a socket whose connection was refused to the garbage collector; it has no address of its own yet
+    # Apprise's mail with PGP imports imghdr
+    config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
+    # kafka-python leaves a socket whose connection was refused to the garbage collector; it has no address of its own yet
     config.addinivalue_line(
         "filterwarnings", r"ignore:unclosed <socket.*laddr=\('0\.0\.0\.0':ResourceWarning"
     )

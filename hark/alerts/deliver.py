@@ -62,15 +62,21 @@ def deliver(
     Raises TransientError, with the wait that the target asked for if it did.
     """
 
-    def send() -> None:
+    try:
         address = resolve(target.address, f"target {target.name}")
-        if target.scheme == "file":
-            _append(data / address.removeprefix("file:"), message.payload)
-        elif target.scheme.startswith("webhook+"):
-            secret = resolve(target.secret, f"target {target.name}")
+        secret = resolve(target.secret, f"target {target.name}")
+        # Loading the services of Apprise takes seconds the first time: that is not the target's time.
+        service = None if target.scheme == "file" or secret else _service(target, address)
+    except SettingsError as error:
+        raise TransientError(str(error)) from error
+
+    def send() -> None:
+        if service is not None:
+            _apprise(target, service, message)
+        elif secret:
             _post(address.removeprefix("webhook+"), secret, message, clock, seconds * _PART)
         else:
-            _apprise(target, address, message)
+            _append(data / address.removeprefix("file:"), message.payload)
 
     _attempt(target, send, seconds)
 
@@ -199,10 +205,9 @@ def _retry_after(text: str, moment: datetime) -> float | None:
     return min(max(wait, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _apprise(target: Target, address: str, message: Message) -> None:
+def _apprise(target: Target, service: Any, message: Message) -> None:
     import apprise
 
-    service = _service(target, address)
     title, kind = message.title, "warning" if message.severity else "success"
     headers = getattr(service, "headers", None)
     if isinstance(headers, dict):  # mail, and Apprise's own web requests
@@ -238,8 +243,8 @@ def _service(target: Target, address: str) -> Any:
     service = apprise.Apprise.instantiate(address, asset=apprise.AppriseAsset(app_id="Hark"))
     if service is None:
         raise SettingsError(
-            f"target {target.name}: Apprise does not know such a {target.scheme}:// address "
-            "(github.com/caronc/apprise/wiki lists them)"
+            f"target {target.name}: Apprise can make nothing of its {target.scheme}:// address "
+            "(github.com/caronc/apprise/wiki shows each service's; what is special in URLs stands percent-encoded)"
         )
     if len(service) > 1:
         raise SettingsError(

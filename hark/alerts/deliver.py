@@ -61,7 +61,6 @@ def deliver(
 
     Raises TransientError, with the wait that the target asked for if it did.
     """
-
     try:
         address = resolve(target.address, f"target {target.name}")
         secret = resolve(target.secret, f"target {target.name}")

@@ -206,11 +206,11 @@ class Outbox:
     def take_turn(self, name: str, at_ms: int, every_ms: int) -> bool:
         """Return whether it is this process's turn to do what is done every so often, and if so take it."""
         with self._state.begin() as connection:
-            first = _insert(connection)(beats).values(name=name, at_ms=at_ms).on_conflict_do_nothing()
-            if connection.execute(first).rowcount == 1:
-                return True
             over = (beats.c.name == name) & (beats.c.at_ms <= at_ms - every_ms)
-            return connection.execute(sa.update(beats).where(over).values(at_ms=at_ms)).rowcount == 1
+            if connection.execute(sa.update(beats).where(over).values(at_ms=at_ms)).rowcount == 1:
+                return True
+            first = _insert(connection)(beats).values(name=name, at_ms=at_ms).on_conflict_do_nothing()
+            return connection.scalar(first.returning(beats.c.name)) is not None
 
 
 def post(connection: sa.Connection, letters: Sequence[Letter]) -> None:

@@ -1,6 +1,6 @@
 """`hark trends`: what a query's mentions did over time."""
 
-import csv
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -16,19 +16,22 @@ from hark.commands.options import common
 from hark.commands.show import harmless
 from hark.commands.times import point
 from hark.core.clock import now
+from hark.core.errors import SettingsError
 from hark.query import parse
+from hark.tables import CsvFile, ParquetFile, Row, arrow
 from hark.trends import (
     BY,
     INTERVALS,
-    Figure,
     Net,
-    Tally,
     Trends,
     period_before,
+    report,
     trends,
     zone_named,
 )
-from hark.trends.report import Interval, Missing, Row, Shares, TopicRow
+from hark.trends.authors import Ranking, Stances
+from hark.trends.report import Interval, Missing, Shares, TopicRow
+from hark.trends.tables import COLUMNS, DAYS, PARTS, about, rows_of
 
 DEFAULT_DAYS = 7
 _MOST_ROWS = 48
@@ -36,12 +39,6 @@ _MOST_SHOWN = 8
 _BAR = 20
 _STEPS = " ▁▂▃▄▅▆▇█"
 _SHADES = " ░▒▓█"
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_COLUMNS = (
-    *("part", "value", "since", "until", "mentions", "positive", "negative", "net", "net_low", "net_high"),
-    *("compared", "query", "compared_query", "compared_since", "compared_until"),
-)
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @click.command()
@@ -54,15 +51,20 @@ _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 @click.option("--interval", type=click.Choice(list(INTERVALS)), help="Default: what suits the range.")
 @click.option("--by", type=click.Choice(BY), help="Show each value's own course too.")
 @click.option("--zone", help="Time zone of days and hours, like America/Chicago. Default: this machine's.")
-@click.option(
-    "--compare",
-    default="previous",
-    show_default=True,
-    metavar="previous|QUERY",
-    help="The period before, or another query in the same time.",
-)
+@click.option("--against", metavar="QUERY", help="Compare with another query, not with the period before.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; each number with its query.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print one table, a line a number.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write one table, a line a number; - prints it.",
+)
+@click.option(
+    "--parquet",
+    "parquet_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the tables into this folder, a file a table.",
+)
 def command(
     config: Path | None,
     data: Path | None,
@@ -72,24 +74,28 @@ def command(
     interval: str | None,
     by: str | None,
     zone: str | None,
-    compare: str,
+    against: str | None,
     as_json: bool,
-    as_csv: bool,
+    csv_file: Path | None,
+    parquet_dir: Path | None,
 ) -> None:
     """Show what the mentions that match QUERY did over time; "" is all of them.
 
-    Volume, net sentiment, brands, topics, rising terms, sources, languages, authors, and the rhythm of the week,
-    each against the period before. Dates and times without a zone are those of --zone.
+    Volume, net sentiment, brands, topics, rising terms, the journey, sources, languages, places, authors, advocates
+    and detractors, and the rhythm of the week, each against the period before. Dates and times without a zone are those of --zone.
 
     \b
     hark trends brand:southwest --since 7d --by sentiment
     hark trends 'topic:baggage' --since 2026-10-01 --until 2026-11-01 --zone America/Chicago
-    hark trends brand:southwest --compare brand:delta --json
+    hark trends brand:southwest --against brand:delta --json
     """
     from hark.wiring import state_of, store_of, taxonomy_of
 
-    if as_json and as_csv:
-        raise click.UsageError("--json or --csv, not both")
+    printed = csv_file == Path("-")
+    if as_json and printed:
+        raise click.UsageError("--json or --csv -, not both")
+    if parquet_dir is not None:
+        arrow()
     settings = settings_module.load(config, data)
     viewer = zone_named(zone)
     as_of = now()
@@ -108,66 +114,54 @@ def command(
             as_of=as_of,
             interval=interval,
             by=by,
-            other=None if compare == "previous" else parse(compare, lambda: as_of),
+            other=None if against is None else parse(against, lambda: as_of),
             gaps=state.gaps(),
             taxonomy=taxonomy_of(settings),
+            own=frozenset(handle for brand in settings.brands for handle in brand.handles),
         )
+    if csv_file is not None:
+        write_csv(shown, csv_file)
+    if parquet_dir is not None:
+        write_parquet(shown, parquet_dir)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(shown) + b"\n")
         sys.stdout.buffer.flush()
-    elif as_csv:
-        write_csv(shown)
-    else:
+    elif csv_file is None and parquet_dir is None:
         print_trends(shown, Console(markup=False, highlight=False, emoji=False))
 
 
-def write_csv(shown: Trends) -> None:
-    """Print all numbers as one table; a text that a spreadsheet would take for a formula gets a ' before it."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for row in _csv_rows(shown):
-        writer.writerow([_defused(cell) if isinstance(cell, str) else cell for cell in row])
+def write_csv(shown: Trends, file: Path) -> None:
+    """Write all numbers as one table; a text that a spreadsheet would take for a formula gets a ' before it.
+
+    Raises SettingsError where the file cannot be written.
+    """
+    if file == Path("-"):
+        CsvFile(sys.stdout, COLUMNS).write(rows_of(shown))
+        return
+    with _written(file), file.open("w", encoding="utf-8", newline="") as out:
+        CsvFile(out, COLUMNS).write(rows_of(shown))
 
 
-def _defused(text: str) -> str:
-    # https://owasp.org/www-community/attacks/CSV_Injection, fullwidth signs included
-    return "'" + text if text.lstrip(" ").startswith(_STARTS_FORMULA) else text
+def write_parquet(shown: Trends, folder: Path) -> None:
+    """Write a file for each part of the table, all with the same columns; raises SettingsError."""
+    parts: dict[str, list[Row]] = {part: [] for part in PARTS}
+    for row in rows_of(shown):
+        parts[str(row[0])].append(row)
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, rows in parts.items():
+            with (folder / f"{part}.parquet").open("wb") as out:
+                file = ParquetFile(out, COLUMNS, about(shown))
+                file.write(rows)
+                file.close()
 
 
-def _csv_rows(shown: Trends) -> Iterator[list[object]]:
-    yield _csv_row("all", "", shown.tally, shown.compared.tally.mentions)
-    others = shown.compared.intervals
-    for at, each in enumerate(shown.intervals):
-        yield _csv_row("interval", "", each.tally, others[at] if at < len(others) else None)
-    for group in shown.groups:
-        for tally in group.intervals:
-            yield _csv_row(f"interval by {shown.by}", group.value, tally)
-    for name, shares in (("brand", shown.brands), ("source", shown.sources), ("lang", shown.languages)):
-        for row in shares.rows:
-            yield _csv_row(name, row.value, row.tally, row.compared)
-    for _, row in _leaves(shown.topics):
-        yield _csv_row("topic", row.value, row.tally, row.compared)
-    for author in shown.authors:
-        yield _csv_row("author", author.handle, author.mentions, author.compared)
-    for event in shown.rising.events:
-        yield _csv_row("rising", ", ".join(event.terms), event.mentions, event.compared)
-    for hour in shown.rhythm.hours:
-        yield _csv_row("hour", f"{_DAYS[hour.weekday]} {hour.hour:02}", hour.mentions)
-
-
-def _csv_row(part: str, value: str, of: Tally | Figure, compared: Figure | None = None) -> list[object]:
-    figure = of.mentions if isinstance(of, Tally) else of
-    sums: list[object] = [""] * 5
-    if isinstance(of, Tally):
-        net = of.net
-        shares = ["", "", ""] if net is None else [round(n, 4) for n in (net.value, net.low, net.high)]
-        sums = [of.positive.count, of.negative.count, *shares]
-    times = [figure.since.isoformat(), figure.until.isoformat()]
-    row: list[object] = [part, value, *times, figure.count, *sums]
-    if compared is None:
-        return [*row, "", figure.query, "", "", ""]
-    against = [compared.query, compared.since.isoformat(), compared.until.isoformat()]
-    return [*row, compared.count, figure.query, *against]
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def print_trends(shown: Trends, console: Console) -> None:
@@ -180,8 +174,11 @@ def print_trends(shown: Trends, console: Console) -> None:
     _print_shares("Share of voice", shown.brands, shown, console)
     _print_topics(shown, console)
     _print_rising(shown, console)
+    _print_shares("Journey", shown.journey, shown, console)
     _print_shares("Sources", shown.sources, shown, console)
     _print_shares("Languages", shown.languages, shown, console)
+    _print_shares("Countries", shown.countries, shown, console)
+    _print_shares("Places", shown.places, shown, console)
     _print_authors(shown, console)
     _print_rhythm(shown, console)
 
@@ -340,12 +337,48 @@ def _print_rising(shown: Trends, console: Console) -> None:
 
 
 def _print_authors(shown: Trends, console: Console) -> None:
-    if not shown.authors:
+    authors = shown.authors
+    if not authors.by_mentions:
         return
-    table = _table("Authors", "mentions", _other(shown), console=console)
-    for author in shown.authors:
-        table.add_row(harmless(author.handle, 30), f"{author.mentions.count:,}", f"{author.compared.count:,}")
+    table = _table("Authors", "mentions", "net sentiment", _other(shown), console=console)
+    for author in authors.by_mentions[:_MOST_SHOWN]:
+        number, compared = f"{author.tally.mentions.count:,}", f"{author.compared.count:,}"
+        table.add_row(harmless(author.handle, 30), number, _net(author.tally.net), compared)
     console.print(table)
+    _print_ranking("Authors by reach", "reach", authors.by_reach, console)
+    _print_ranking("Authors by influence", "influence", authors.by_influence, console)
+    _print_stances("Advocates", "positive", authors.advocates, console)
+    _print_stances("Detractors", "negative", authors.detractors, console)
+
+
+def _print_ranking(title: str, name: str, ranking: Ranking, console: Console) -> None:
+    if not ranking.rows:
+        return
+    table = _table(title, name, "followers", "a program", "mentions", console=console)
+    for author in ranking.rows[:_MOST_SHOWN]:
+        value = author.reach if name == "reach" else author.influence
+        followers = "" if author.followers is None else f"{author.followers:,}"
+        likely = "" if author.automation is None else _percent(author.automation)
+        number = f"{author.tally.mentions.count:,}"
+        table.add_row(harmless(author.handle, 30), f"{value}", followers, likely, number)
+    console.print(table)
+    if not ranking.complete:
+        console.print(f"Of {ranking.read:,} mentions read; some authors may be missing.", style="dim")
+
+
+def _print_stances(title: str, mood: str, stances: Stances, console: Console) -> None:
+    if not stances.rows:
+        return
+    table = _table(title, "mentions", mood, "95 %", console=console)
+    for stance in stances.rows[:_MOST_SHOWN]:
+        span = f"{_percent(stance.low)} to {_percent(stance.high)}"
+        number = f"{stance.tally.mentions.count:,}"
+        table.add_row(harmless(stance.handle, 30), number, _percent(stance.share), span)
+    console.print(table)
+    console.print(
+        f"Of {stances.judged:,} authors with {stances.least} mentions and more; the brands' own accounts left out.",
+        style="dim",
+    )
 
 
 def _print_rhythm(shown: Trends, console: Console) -> None:
@@ -358,14 +391,14 @@ def _print_rhythm(shown: Trends, console: Console) -> None:
         (each.weekday, each.hour): each.mentions.count / each.hours for each in rhythm.hours if each.hours
     }
     most = max(rates.values())
-    for weekday, name in enumerate(_DAYS):
+    for weekday, name in enumerate(DAYS):
         if any(day == weekday for day, _ in rates):
             cells = (rates.get((weekday, hour)) for hour in range(24))
             console.print(f"{name} " + "".join(_shade(rate, most) for rate in cells), no_wrap=True)
     busiest = max(rates, key=lambda key: rates[key])
     since = "" if rhythm.since == shown.since else f", since {_time(rhythm.since)}"
     console.print(
-        f"{_SHADES[-1]} is {most:,.1f} ({_DAYS[busiest[0]]} {busiest[1]:02}:00); {rhythm.sample:,} mentions{since}",
+        f"{_SHADES[-1]} is {most:,.1f} ({DAYS[busiest[0]]} {busiest[1]:02}:00); {rhythm.sample:,} mentions{since}",
         style="dim",
     )
 
@@ -374,7 +407,7 @@ def _shade(rate: float | None, most: float) -> str:
     return " ·" if rate is None else 2 * _SHADES[_level(rate, most, len(_SHADES) - 1)]
 
 
-def _leaves(topics: Sequence[TopicRow], depth: int = 0) -> Iterator[tuple[int, Row]]:
+def _leaves(topics: Sequence[TopicRow], depth: int = 0) -> Iterator[tuple[int, report.Row]]:
     for each in topics:
         yield depth, each.topic
         yield from _leaves(each.children, depth + 1)
@@ -389,7 +422,7 @@ def _table(title: str, *numbers: str, console: Console) -> Table:
     return table
 
 
-def _add_row(table: Table, label: str, row: Row, *share: str) -> None:
+def _add_row(table: Table, label: str, row: report.Row, *share: str) -> None:
     change = "new" if row.change is None else _change(row.change)
     number, compared = f"{row.tally.mentions.count:,}", f"{row.compared.count:,}"
     table.add_row(label, number, *share, _net(row.tally.net), compared, change)

@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from hark.core.protocols import Store
-from hark.core.tree import All, And, Field, Node, Query
+from hark.core.tree import All, And, Field, Node, Not, Or, Query
 from hark.query import QueryError, parse
 from hark.query.explain import text_of
 
-_Z = 1.959963984540054
+Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
+WIDE_SECONDS = 86_400 * 365
+"""The width of a histogram whose cells are added up."""
 _OWN_CONDITIONS = 60
 """How many conditions a figure may add to the query that it belongs to."""
 
@@ -81,6 +83,15 @@ class Selection(Struct, frozen=True):
         count = store.count(self.query, self.since, self.until) if self.since < self.until else 0
         return self.figure(count)
 
+    def tallied(self, store: Store) -> Tally:
+        """Return how many these are now, and of which mood."""
+        sums = [0, 0, 0]
+        if self.since < self.until:
+            for cell in store.histogram(self.query, WIDE_SECONDS, self.since, self.until):
+                for at, number in enumerate((cell.count, cell.positive, cell.negative)):
+                    sums[at] += number
+        return self.tally(sums)
+
     def tally(self, counts: Sequence[int]) -> Tally:
         """Return (mentions, positive, negative) as numbers of these mentions."""
         mentions, positive, negative = counts
@@ -103,8 +114,8 @@ def selection_of(query: Query, since: datetime, until: datetime, zone: ZoneInfo)
     Its text says the time of a "now" in the query. Raises QueryError where the query is so long or so deep that
     nothing can be added to it.
     """
-    text = text_of(query.root)
-    probe = text_of(_narrowed(query, Field("created", ">=", "2026-11-01T00:00:00.000Z")).root)
+    text = written(query.root)
+    probe = _narrowed(query, Field("created", ">=", "2026-11-01T00:00:00.000Z")).text
     try:
         parse(" ".join([probe, *["created>=2026-11-01T00:00:00.000Z"] * (_OWN_CONDITIONS - 1)]))
     except QueryError:
@@ -128,7 +139,7 @@ def net_of(mentions: int, positive: int, negative: int) -> Net | None:
         return None
     value = (positive - negative) / mentions
     b, c = (positive + 1) / (mentions + 2), (negative + 1) / (mentions + 2)
-    reach = _Z * sqrt((b + c - (b - c) ** 2) / (mentions + 2))
+    reach = Z * sqrt((b + c - (b - c) ** 2) / (mentions + 2))
     return Net(value, max(-1.0, b - c - reach), min(1.0, b - c + reach), mentions)
 
 
@@ -141,23 +152,30 @@ def instant(at: datetime) -> str:
 def _narrowed(query: Query, node: Node) -> Query:
     match query.root:
         case All():
-            return Query(_written(node), node)
+            root = node
         case And(children):
             root = And((*children, node))
         case other:
             root = And((other, node))
-    written = text_of(And((*root.children[:-1], _typed(node))))
-    return Query(written, root)
+    return Query(written(root), root)
 
 
-def _written(node: Node) -> str:
+def written(node: Node) -> str:
+    """Return a query's text that the parser reads as `node`."""
     return text_of(_typed(node))
 
 
 def _typed(node: Node) -> Node:
     # The parser takes one @ away from an author's handle; a handle may begin with another.
-    if isinstance(node, Field) and node.name == "author" and node.value.startswith("@"):
-        return Field("author", "=", "@" + node.value)
+    match node:
+        case Field("author", _, value) if value.startswith("@"):
+            return Field("author", "=", "@" + value)
+        case And(children):
+            return And(tuple(map(_typed, children)))
+        case Or(children):
+            return Or(tuple(map(_typed, children)))
+        case Not(child):
+            return Not(_typed(child))
     return node
 
 

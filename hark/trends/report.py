@@ -1,6 +1,6 @@
 """All that `hark trends` says of a query and a range of time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,8 @@ from hark.core.errors import SettingsError
 from hark.core.protocols import Gap, Store
 from hark.core.tree import And, Field, Node, Or, Query
 from hark.query.fields import Taxonomy
-from hark.trends.figures import Figure, Selection, Tally, equal, instant, selection_of
+from hark.trends.authors import Authors, authors_of
+from hark.trends.figures import WIDE_SECONDS, Figure, Selection, Tally, equal, instant, selection_of
 from hark.trends.intervals import (
     INTERVALS,
     borders,
@@ -23,11 +24,12 @@ from hark.trends.intervals import (
 )
 from hark.trends.rising import MOST_READ, Rising, rising
 
-BY = ("brand", "topic", "sentiment", "source", "lang")
-MOST_AUTHORS = 10
+BY = ("brand", "topic", "sentiment", "source", "lang", "country", "journey", "intent", "urgency", "kind")
+STAGES = (*("plan", "book", "check-in", "airport", "boarding", "in-flight", "arrival", "baggage", "after"),)
+"""The stages of the journey in their order; others, of a signals.toml of one's own, stand behind them."""
+MOST_PLACES = 10
 RHYTHM_DAYS = 91
 """The rhythm is that of the range's last 13 weeks, so that each of its numbers is a query of bearable length."""
-_WIDE_SECONDS = 86_400 * 365
 _NOTHING = (0, 0, 0)
 
 
@@ -77,7 +79,10 @@ class Row(Struct, frozen=True):
 
 
 class Shares(Struct, frozen=True):
-    """The values of a field, most frequent first. `sample` is the sum of all rows, which counts some mentions twice."""
+    """The values of a field, most frequent first. `sample` is the sum of all rows, which counts some mentions twice.
+
+    Of places the most frequent alone are listed, and `sample` is the number of mentions that have one.
+    """
 
     sample: int
     rows: tuple[Row, ...]
@@ -88,14 +93,6 @@ class TopicRow(Struct, frozen=True):
 
     topic: Row
     children: tuple["TopicRow", ...]
-
-
-class Author(Struct, frozen=True):
-    """Who wrote most."""
-
-    handle: str
-    mentions: Figure
-    compared: Figure
 
 
 class Series(Struct, frozen=True):
@@ -146,7 +143,10 @@ class Trends(Struct, frozen=True):
     topics: tuple[TopicRow, ...]
     sources: Shares
     languages: Shares
-    authors: tuple[Author, ...]
+    countries: Shares
+    places: Shares
+    journey: Shares
+    authors: Authors
     rising: Rising
     rhythm: Rhythm
 
@@ -176,11 +176,13 @@ def trends(
     other: Query | None = None,
     gaps: Sequence[tuple[str, Gap]] = (),
     taxonomy: Taxonomy,
+    own: Collection[str] = (),
     most_read: int = MOST_READ,
 ) -> Trends:
     """Return all trends of `query` from `since` to `until`, compared with the period before, or with `other`.
 
-    `interval` is one of INTERVALS (None: one that suits the range), `by` one of BY. Reads the store many times: what
+    `interval` is one of INTERVALS (None: one that suits the range), `by` one of BY, `own` the handles of the brands
+    themselves, in lower case without @: these are no advocates. Reads the store many times: what
     is written meanwhile may be in one number and not in the next. Raises SettingsError (QueryError among them) for
     what cannot be asked, TransientError while the store is away.
     """
@@ -216,7 +218,10 @@ def trends(
         topics=_tree(_shares(asked, "topic").rows, taxonomy),
         sources=_shares(asked, "source"),
         languages=_shares(asked, "lang"),
-        authors=_authors(asked),
+        countries=_shares(asked, "country"),
+        places=_places(asked),
+        journey=_journey(asked),
+        authors=authors_of(store, now, compared, own),
         rising=rising(store, now, compared, tally.mentions.count, against.tally.mentions.count, most_read),
         rhythm=_rhythm(asked),
     )
@@ -287,7 +292,7 @@ def _groups(asked: _Asked, cuts: Sequence[datetime], by: str) -> tuple[Series, .
 def _totals(store: Store, chosen: Selection, field: str) -> dict[str, list[int]]:
     totals: dict[str, list[int]] = {}
     if chosen.since < chosen.until:
-        for bucket in store.histogram(chosen.query, _WIDE_SECONDS, chosen.since, chosen.until, field):
+        for bucket in store.histogram(chosen.query, WIDE_SECONDS, chosen.since, chosen.until, field):
             sums = totals.setdefault(bucket.group or "", [0, 0, 0])
             _add(sums, (bucket.count, bucket.positive, bucket.negative))
     return totals
@@ -326,18 +331,27 @@ def _tree(rows: Sequence[Row], taxonomy: Taxonomy) -> tuple[TopicRow, ...]:
     return branch(None)
 
 
-def _authors(asked: _Asked) -> tuple[Author, ...]:
-    if asked.now.since >= asked.now.until:
-        return ()
-    now = asked.now
-    found = asked.store.top(now.query, "author", now.since, now.until, MOST_AUTHORS)
-    authors = []
-    for handle, count in found:
-        node = equal("author", handle)
-        authors.append(
-            Author(handle, now.where(node).figure(count), asked.compared.where(node).counted(asked.store))
-        )
-    return tuple(authors)
+def _journey(asked: _Asked) -> Shares:
+    """Return the stages in the order of the journey."""
+    shares = _shares(asked, "journey")
+    order = {stage: at for at, stage in enumerate(STAGES)}
+    rows = sorted(shares.rows, key=lambda row: (order.get(row.value, len(order)), row.value))
+    return Shares(shares.sample, tuple(rows))
+
+
+def _places(asked: _Asked) -> Shares:
+    """Return the most frequent places, and of how many mentions that have one."""
+    now, store = asked.now, asked.store
+    sample = now.where(equal("has", "place")).counted(store).count
+    if not sample:
+        return Shares(0, ())
+    rows = []
+    for value, _ in store.top(now.query, "place", now.since, now.until, MOST_PLACES):
+        node = equal("place", value)
+        tally, against = now.where(node).tallied(store), asked.compared.where(node).counted(store)
+        number = tally.mentions.count
+        rows.append(Row(value, tally, number / sample, against, _change(number, against.count)))
+    return Shares(sample, tuple(rows))
 
 
 def _rhythm(asked: _Asked) -> Rhythm:

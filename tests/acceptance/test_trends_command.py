@@ -52,7 +52,7 @@ def test_every_number_is_what_search_counts(center: Center) -> None:
     assert shown["tally"]["mentions"]["count"] == 3
     assert [each["tally"]["mentions"]["count"] for each in shown["intervals"]] == [2, 1]
     assert shown["compared"]["tally"]["mentions"]["count"] == 1
-    assert {author["handle"] for author in shown["authors"]} >= {"=hyperlink(1)"}
+    assert {author["handle"] for author in shown["authors"]["by_mentions"]} >= {"=hyperlink(1)"}
     found = list(numbers(shown))
     assert len(found) > 100
     with store_of(load(None, center.data)) as store:
@@ -73,7 +73,7 @@ def test_what_is_printed_is_80_columns_wide_and_harmless(center: Center) -> None
 
 
 def test_a_spreadsheet_finds_no_formula(center: Center) -> None:
-    rows = list(csv.DictReader(io.StringIO(center.run("trends", "", "--csv", *RANGE).stdout.decode())))
+    rows = list(csv.DictReader(io.StringIO(center.run("trends", "", "--csv", "-", *RANGE).stdout.decode())))
     assert {row["value"] for row in rows if row["part"] == "author"} >= {"'=hyperlink(1)"}
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "@", "\t"))]
     assert [row["mentions"] for row in rows if row["part"] == "interval"] == ["2", "1"]
@@ -89,13 +89,13 @@ def test_nothing_is_said_in_words_and_what_is_wrong_too(center: Center) -> None:
     assert "The range is empty" in empty
     for wrong, said in (
         (("--zone", "Berlin"), "Europe/Berlin"),
-        (("--compare", "brand:"), "expected a value"),
+        (("--against", "brand:"), "expected a value"),
     ):
         assert said in center.run("trends", "", *wrong, expect=2).stderr.decode()
 
 
 def test_another_query_is_compared_in_the_same_time(center: Center) -> None:
-    answer = center.run("trends", "brand:southwest", "--compare", "brand:delta", "--json", *RANGE).stdout
+    answer = center.run("trends", "brand:southwest", "--against", "brand:delta", "--json", *RANGE).stdout
     shown = json.loads(answer)
     assert (shown["tally"]["mentions"]["count"], shown["compared"]["tally"]["mentions"]["count"]) == (2, 2)
     assert shown["compared"]["kind"] == "query"

@@ -245,7 +245,7 @@ def test_no_mention_and_one_mention_are_said_as_they_are(fresh: Callable[[Sequen
     assert (one.tally.net.value, one.tally.net.sample) == (-1, 1)
     assert one.tally.net.high > 0  # one mention says nearly nothing
     assert (one.groups, one.brands.sample, one.rising.events) == ((), 0, ())
-    assert [author.handle for author in one.authors] == ["@odd one"]
+    assert [author.handle for author in one.authors.by_mentions] == ["@odd one"]
     assert check_every_number_opens_its_mentions(store, one) > 20
     none = asked(store, "nowhere", NOW - day, NOW)
     assert numbers(none.tally) == (0, 0, 0)

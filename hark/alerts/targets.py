@@ -8,16 +8,18 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import Struct
 
 from hark.alerts.events import EventKind
 from hark.alerts.rules import FILE
 from hark.core.errors import SettingsError
-from hark.settings import read_toml
+from hark.settings import plain, read_toml
 
+T = TypeVar("T")
 TOLD: tuple[EventKind, ...] = ("opened", "escalated", "updated", "acknowledged", "resolved", "reopened")
 """What a target hears of unless `tell` says otherwise."""
 CONSOLE = "http://127.0.0.1:8765"
@@ -61,9 +63,9 @@ class HeartbeatEntry(Struct, frozen=True, forbid_unknown_fields=True):
 class _File(Struct, frozen=True):
     """What alerts.toml says of who is told; the rest of it is read by rules.py, which knows every key."""
 
-    target: Mapping[str, TargetEntry] = {}
-    rota: Mapping[str, RotaEntry] = {}
-    heartbeat: HeartbeatEntry | None = None
+    target: Mapping[str, Any] = {}
+    rota: Mapping[str, Any] = {}
+    heartbeat: Mapping[str, Any] | None = None
     console: str = CONSOLE
 
 
@@ -167,8 +169,14 @@ def load_targets(config: Path) -> Targets:
     """Return who is told, of alerts.toml in the folder `config`; raises SettingsError."""
     path = config / FILE
     file = read_toml(path, _File)
-    targets = {name: _target(path, config, name, entry) for name, entry in file.target.items()}
-    rotas = {name: _rota(path, name, entry, targets) for name, entry in file.rota.items()}
+    targets = {
+        name: _target(path, config, name, _entry(path, f"target.{name}", table, TargetEntry))
+        for name, table in file.target.items()
+    }
+    rotas = {
+        name: _rota(path, name, _entry(path, f"rota.{name}", table, RotaEntry), targets)
+        for name, table in file.rota.items()
+    }
     if both := sorted(targets.keys() & rotas.keys()):
         raise SettingsError(f"{path}: {both[0]!r} is the name of a target and of a rota: give each its own")
     found = Targets(targets, rotas, _heartbeat(path, config, file.heartbeat), file.console.rstrip("/"))
@@ -178,6 +186,14 @@ def load_targets(config: Path) -> Targets:
         )
     _check_chains(path, found)
     return found
+
+
+def _entry(path: Path, where: str, table: Any, kind: type[T]) -> T:
+    """Return one table as its struct; a mistake is told with the table's own name."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {where}: {plain(error)}") from error
 
 
 def _target(path: Path, config: Path, name: str, entry: TargetEntry) -> Target:
@@ -260,9 +276,10 @@ def _rota(path: Path, name: str, entry: RotaEntry, targets: Mapping[str, Target]
     return Rota(name, entry.people, entry.start, 7 if entry.turn == "week" else 1, zone)
 
 
-def _heartbeat(path: Path, config: Path, entry: HeartbeatEntry | None) -> Heartbeat | None:
-    if entry is None:
+def _heartbeat(path: Path, config: Path, table: Mapping[str, Any] | None) -> Heartbeat | None:
+    if table is None:
         return None
+    entry = _entry(path, "heartbeat", table, HeartbeatEntry)
     if not 1 <= entry.every_minutes <= 24 * 60:
         raise SettingsError(
             f"{path}: heartbeat.every_minutes: expected 1 to 1440, found {entry.every_minutes}"

@@ -34,11 +34,17 @@ DEFAULT = """\
 {{ prefix }}{{ title }}: {{ series }}{% if severity %}, severity {{ severity }}{% endif %} [{{ incident }}]
 {{ prefix }}{{ headline }}
 {% if body %}
+
 {{ body }}
+
 {% endif %}
-{% if who %}By {{ who }}.
-{% endif %}{% if via %}You are told because: {{ via }}.
-{% endif %}{{ at }}
+{% if who %}
+By {{ who }}.
+{% endif %}
+{% if via %}
+You are told because: {{ via }}.
+{% endif %}
+{{ at }}
 {{ link }}
 Reference {{ key }}
 """

@@ -31,6 +31,7 @@ COMMANDS = {
     "collect": "Role: read the sources into the log.",
     "enrich": "Role: tag what is in the log.",
     "index": "Role: write what is tagged to the store.",
+    "notify": "Role: tell people of incidents; test a target, list what was sent.",
     "console": "Role: the web application.",
 }
 """Each is a module of this package (`import` is import_.py) with a click command called `command`."""

@@ -1,7 +1,9 @@
 """`hark check`: is each part configured, reachable, and what is wrong."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -9,9 +11,13 @@ import msgspec
 from hark import settings as settings_module
 from hark.commands.options import common, json_option
 from hark.core.change import TOPICS
+from hark.core.clock import now
 from hark.core.errors import HarkError
 from hark.query import parse
 from hark.settings import Settings, SourceEntry
+
+if TYPE_CHECKING:
+    from hark.alerts.targets import Target
 
 Finding = tuple[str, str, str]
 """Part, "ok" or "off" or "wrong", and what is to be told."""
@@ -30,6 +36,7 @@ def command(config: Path | None, data: Path | None, as_json: bool) -> None:
         _try("state", lambda: _state(settings)),
         _try("enrichment", lambda: _chain(settings)),
         _try("alert rules", lambda: _rules(settings)),
+        *_targets(settings),
         *(_source(entry, settings) for entry in settings.sources),
     ]
     for part, condition, text in findings:
@@ -82,6 +89,36 @@ def _rules(settings: Settings) -> str:
     from hark.alerts.rules import load_rules
 
     return ", ".join(load_rules(settings.config)) or "none"
+
+
+def _targets(settings: Settings) -> list[Finding]:
+    """Look at who is told, sending nothing."""
+    from hark.alerts.targets import load_targets
+
+    try:
+        found = load_targets(settings.config)
+    except HarkError as error:
+        return [("targets", "wrong", str(error))]
+    rotas = [
+        (f"rota {rota.name}", "ok", f"on call now: {rota.on_duty(now())}") for rota in found.rotas.values()
+    ]
+    targets = [_try(f"target {name}", partial(_target, to)) for name, to in found.targets.items()]
+    return [*targets, *rotas]
+
+
+def _target(target: "Target") -> str:
+    from hark.alerts.deliver import check_target
+    from hark.alerts.wording import check_template
+
+    kind = check_target(target)
+    check_template(target)
+    quiet = ""
+    if target.quiet is not None:
+        begin, end = target.quiet
+        quiet = f", quiet from {begin:%H:%M} to {end:%H:%M} {target.zone.key} below severity {target.breaks_through}"
+    minutes = target.escalate_after.total_seconds() / 60
+    following = f", then {target.escalate_to} after {minutes:.0f} minutes" if target.escalate_to else ""
+    return f"{kind}{quiet}{following}; `hark notify test {target.name}` tries it"
 
 
 def _source(entry: SourceEntry, settings: Settings) -> Finding:

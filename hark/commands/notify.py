@@ -72,8 +72,10 @@ def test(context: click.Context, config: Path | None, data: Path | None, name: s
     check_template(target)
     event = msgspec.structs.replace(sample(), at=now())
     key = f"test.{resolved}.{event.at:%Y%m%dT%H%M%S}"
+    message = message_of(event, key, "somebody tests it", target, targets.console)
+    message.payload["type"] = "test"  # no program is to take it for an incident
     try:
-        deliver(target, message_of(event, key, "somebody tests it", target, targets.console), settings.data)
+        deliver(target, message, settings.data)
     except TransientError as error:
         raise TransientError(f"target {resolved} was not told: {error}") from None
     click.echo(f"{resolved} ({target.scheme}) was told; reference {key}")

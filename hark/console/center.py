@@ -1,6 +1,6 @@
 """What the pages need of the center, in one place; built by the wiring."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from msgspec import Struct
 
 from hark.console.access import Asker, Who
+from hark.console.coverage import Bookkeeper
 from hark.core.clock import Clock
 from hark.core.protocols import Bucket, Bus, Hit, Store
 from hark.core.tree import All, And, Field, Node, Not, Or, Query
@@ -34,6 +35,8 @@ class Center(Struct, frozen=True):
     health: Callable[[], tuple[bool, dict[str, object]]]
     """Whether every role's process is up, and what is to be told of each part; see hark.console.health."""
     clock: Clock
+    bookkeeper: Bookkeeper
+    """Takes the books, once for all who look."""
 
 
 def within(query: Query, brands: tuple[str, ...] | None) -> Query:
@@ -63,6 +66,21 @@ class Sight:
     ) -> Iterator[Hit]:
         """See Store.search."""
         return self._store.search(within(query, self._brands), since, until, limit, after)
+
+    def sample(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """See Store.sample."""
+        return self._store.sample(within(query, self._brands), since, until, limit, after)
+
+    def as_of(self) -> datetime | None:
+        """See Store.as_of."""
+        return self._store.as_of()
 
     def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
         """See Store.count."""
@@ -95,9 +113,14 @@ class Sight:
     def get(self, id: str) -> Hit | None:
         """See Store.get; None, too, for a mention that is not the person's to see."""
         hit = self._store.get(id)
-        if hit is None or not set(hit.enrichment.brands) & set(self._brands):
-            return None
-        return hit
+        return hit if hit is not None and self._sees(hit) else None
+
+    def many(self, ids: Sequence[str]) -> dict[str, Hit]:
+        """See Store.many; without the mentions that are not the person's to see."""
+        return {id: hit for id, hit in self._store.many(ids).items() if self._sees(hit)}
+
+    def _sees(self, hit: Hit) -> bool:
+        return not set(hit.enrichment.brands).isdisjoint(self._brands)
 
 
 def center(request: Request) -> Center:

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import secrets
 import shutil
 import subprocess
 import threading
@@ -26,6 +27,7 @@ from hark.core.protocols import Bus, Subscription
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
 from hark.settings import SHIPPED, Settings
 from hark.state import SourceState, State
+from hark.state.people import ROLES, People
 from hark.supervisor import LIFELINE, hark, stop_on_signals
 
 NEWEST = 14
@@ -59,14 +61,15 @@ def command(data: Path, seed: int, port: int) -> None:
     settings = settings_module.load(config, data)
     stop = stop_on_signals()
     console = Console(highlight=False)
+    password = _logins(settings)
     with _center(settings, port, stop):
         from hark.wiring import bus_of, state_of, store_of
 
         with bus_of(settings) as bus, state_of(settings) as state, store_of(settings) as store:
             console.print(f"Hark demo: data in {data}, log of the roles in {data / 'demo.log'}")
-            console.print(
-                f"Health: http://127.0.0.1:{port}/healthz · Ctrl-C ends it, and `hark demo` goes on later"
-            )
+            console.print(f"Console: http://127.0.0.1:{port}/ · sign in as {', '.join(ROLES)}")
+            console.print(f"         with the password {password}")
+            console.print("Ctrl-C ends it, and `hark demo` goes on later")
             begin = monotonic()
             _history(state, bus, console, stop)
             if not stop.is_set():
@@ -91,6 +94,24 @@ def _configuration(data: Path, seed: int) -> Path:
             )
         )
     return folder
+
+
+def _logins(settings: Settings) -> str:
+    """Let one person a role sign in, named as the role; return their password, kept beside the demo's data."""
+    from hark.wiring import state_of
+
+    kept = settings.data / "demo-password"
+    if not kept.exists():
+        kept.touch(mode=0o600)
+        kept.write_text("-".join(secrets.token_hex(2) for _ in range(4)))
+    password = kept.read_text()
+    with state_of(settings) as state:
+        people = People(state)
+        for role in ROLES:
+            if people.find(role) is None:
+                brands = [settings.brands[-1].name] if role == "partner" else []
+                people.add(role, role, password, brands, by="hark demo")
+    return password
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def run_center(settings: Settings, host: str, port: int) -> None:
     metrics_folder(data)
     stop = stop_on_signals()
     if sys.stderr.isatty():
-        click.echo(f"Hark is up: http://{host}:{port}/healthz · data in {data} · Ctrl-C ends it", err=True)
+        click.echo(f"Hark is up: http://{host}:{port}/ · data in {data} · Ctrl-C ends it", err=True)
     Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
     lock.close()
 
@@ -77,6 +77,7 @@ def roles_of(settings: Settings, listener: int) -> list[Role]:
         *(Role(f"enrich-{n}", hark("enrich", *places, "--share", f"{n}/{workers}")) for n in range(workers)),
         *(Role(f"index-{n}", hark("index", *places, "--share", f"{n}/{indexers}")) for n in range(indexers)),
         Role("notify", hark("notify", *places)),
+        Role("reprocess", hark("reprocess", "work", *places)),
         Role("console", hark("console", *places, "--fd", str(listener)), fds=(listener,)),
     ]
 

@@ -50,17 +50,17 @@ export async function draw(figure, given) {
     label: one.label, stroke: stroke(one, at, c), width: 2, paths: bars, spanGaps: false,
     fill: bars ? stroke(one, at, c) : undefined, points: { show: times.length < 40 && !bars, size: 5 },
   }));
-  const columns = [times, ...data.series.map((one) => one.values)];
+  const columns = data.series.map((one) => one.values);
   const bands = [];
-  if (data.band) {
-    columns.push(data.band.high, data.band.low);
+  if (data.band) { // first, so that the lines stand before it
+    columns.unshift(data.band.high, data.band.low);
     const edge = { stroke: "transparent", width: 0, points: { show: false }, label: "" };
-    series.push({ ...edge }, { ...edge });
-    bands.push({ series: [series.length - 1, series.length], fill: c.wash });
+    series.unshift({ ...edge }, { ...edge });
+    bands.push({ series: [1, 2], fill: c.wash });
   }
   const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
   const chart = new uPlot({
-    width: Math.max(120, plot.clientWidth), height: Number(figure.dataset.height ?? 180), tzDate: undefined,
+    width: Math.max(120, plot.clientWidth), height: Number(figure.dataset.height ?? 180),
     legend: { show: false }, padding: [8, endSpace(data, c), 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, ...(figure.dataset.sync ? { sync: { key: figure.dataset.sync } } : {}) },
     scales: { x: { time: true }, y: { range: (_, low, high) => span(data, low, high) } },
@@ -74,7 +74,7 @@ export async function draw(figure, given) {
       draw: [(u) => { annotate(u, data.notes ?? [], c); name(u, data, c); }],
       setCursor: [(u) => show(u, data, tip)],
     },
-  }, columns, plot);
+  }, [times, ...columns], plot);
   chart.over.append(tip);
   chart.over.addEventListener("click", () => follow(data, chart.cursor.idx));
   chart.over.addEventListener("mouseleave", () => { tip.hidden = true; });
@@ -122,6 +122,7 @@ function annotate(u, notes, c) {
   ctx.save();
   ctx.strokeStyle = ctx.fillStyle = c.muted;
   ctx.font = `${12 * devicePixelRatio}px system-ui`;
+  ctx.textAlign = "left";
   ctx.setLineDash([4, 4]);
   for (const note of notes) {
     const x = u.valToPos(note.at / 1000, "x", true);
@@ -147,6 +148,7 @@ function name(u, data, c) {
   labels.forEach((label, at) => { if (at) label.y = Math.max(label.y, labels[at - 1].y + height); });
   ctx.save();
   ctx.font = `600 ${12 * devicePixelRatio}px system-ui`;
+  ctx.textAlign = "left";
   ctx.textBaseline = "middle";
   for (const label of labels) { ctx.fillStyle = label.colour; ctx.fillText(label.text, bbox.left + bbox.width + 6 * devicePixelRatio, label.y); }
   ctx.restore();

@@ -6,7 +6,7 @@ store does not know it), or pending (the log's offsets say that a stage has not 
 obtained by subtraction, so that the sum can fail to come out: that is what makes it worth looking at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct, field
 
@@ -50,10 +50,18 @@ class Verification(Struct):
 class Ledger:
     """The books of one center."""
 
-    def __init__(self, bus: Bus, store: Store, state: State) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        state: State,
+        ways: Callable[[], Iterable[tuple[str, str]]] = tuple,
+    ) -> None:
+        """`ways` returns (topic, group) of further ways into the store: what waits there is pending too."""
         self._bus = bus
         self._store = store
         self._state = state
+        self._ways = ways
 
     def books(self) -> list[SourceBooks]:
         """Return the books per source, exact even while mentions are on their way."""
@@ -71,6 +79,7 @@ class Ledger:
             MENTIONS: self._bus.committed(MENTIONS, ENRICH_GROUP),
             ENRICHED: self._bus.committed(ENRICHED, INDEX_GROUP),
         }
+        others = [(topic, self._bus.committed(topic, group)) for topic, group in self._ways()]
         collected: dict[str, int] = {}
         pending: set[str] = set()
         rejected: set[str] = set()
@@ -83,6 +92,9 @@ class Ledger:
             rejected.update(self._state.rejected_ids())
             pending.update(self._keys(MENTIONS, unprocessed[MENTIONS], offsets[MENTIONS]))
             pending.update(self._keys(ENRICHED, unprocessed[ENRICHED], self._bus.ends(ENRICHED)))
+            for topic, start in others:
+                end = offsets[MENTIONS] if topic == MENTIONS else self._bus.ends(topic)
+                pending.update(self._keys(topic, start, end))
             if verification is not None:
                 logged.update(self._state.registered_ids())
                 logged.update(self._keys(MENTIONS, None, offsets[MENTIONS]))

@@ -33,7 +33,7 @@ from hark.core.change import (
 from hark.core.clock import Clock, monotonic, now, to_ms
 from hark.core.errors import RefusedError, SettingsError, TransientError
 from hark.core.mention import Enrichment, Mention, source_of
-from hark.core.protocols import Batch, Bus, Record, Source, Store, Subscription
+from hark.core.protocols import Batch, Bus, Record, Refusal, Source, Subscription
 from hark.ledger import advance
 from hark.state import State
 
@@ -51,6 +51,14 @@ class Tagger(Protocol):
 
     def tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
         """Return one enrichment a mention, in order."""
+        ...
+
+
+class Writes(Protocol):
+    """What `index_loop` needs of the store."""
+
+    def write(self, items: Sequence[Item]) -> list[Refusal]:
+        """See Store.write."""
         ...
 
 
@@ -157,16 +165,21 @@ class Collector:
 
 
 def enrich_loop(
-    subscription: Subscription, chain: Tagger, bus: Bus, stop: threading.Event, clock: Clock = now
+    subscription: Subscription,
+    chain: Tagger,
+    bus: Bus,
+    stop: threading.Event,
+    clock: Clock = now,
+    topic: str = ENRICHED,
 ) -> None:
-    """Tag what is new in topic `mentions` and publish it to `enriched`, until `stop`."""
+    """Tag what is new in topic `mentions` and publish it to `topic`, until `stop`."""
     while not stop.is_set():
         records = wait_out(lambda: subscription.poll(ENRICH_BATCH, POLL_SECONDS), stop, "log")
         if not records:
             continue
         begin = monotonic()
         items, refused = _tag(records, chain, clock)
-        if not done(partial(publish_items, bus, items), stop, "log"):
+        if not done(partial(publish_items, bus, items, topic), stop, "log"):
             return
         if not done(partial(publish_rejected, bus, refused), stop, "log"):
             return
@@ -176,7 +189,7 @@ def enrich_loop(
 
 
 def index_loop(
-    subscription: Subscription, store: Store, bus: Bus, stop: threading.Event, clock: Clock = now
+    subscription: Subscription, store: Writes, bus: Bus, stop: threading.Event, clock: Clock = now
 ) -> None:
     """Write what is new in topic `enriched` to the store, until `stop`."""
     while not stop.is_set():
@@ -215,10 +228,10 @@ def publish_changes(bus: Bus, changes: Sequence[Change]) -> None:
         bus.publish(MENTIONS, [(key_of(change), encode(change)) for change in changes])
 
 
-def publish_items(bus: Bus, items: Sequence[Item]) -> None:
-    """Append `items` to topic `enriched`; returns when they are durable."""
+def publish_items(bus: Bus, items: Sequence[Item], topic: str = ENRICHED) -> None:
+    """Append `items` to `topic`; returns when they are durable."""
     if items:
-        bus.publish(ENRICHED, [(key_of(item), encode(item)) for item in items])
+        bus.publish(topic, [(key_of(item), encode(item)) for item in items])
 
 
 def publish_rejected(bus: Bus, rejected: Sequence[Rejected]) -> None:

@@ -47,11 +47,13 @@ def hark(*arguments: str) -> list[str]:
 
 
 class Supervisor:
-    """Keeps `roles` running until told to stop; writes who runs to `roles.json` in the data folder."""
+    """Keeps `roles` running until told to stop; writes who runs to `file` in the data folder."""
 
-    def __init__(self, roles: Sequence[Role], data: Path, clock: Clock = now) -> None:
+    def __init__(
+        self, roles: Sequence[Role], data: Path, clock: Clock = now, file: str = ROLES_FILE
+    ) -> None:
         self._roles = roles
-        self._file = data / ROLES_FILE
+        self._file = data / file
         self._clock = clock
 
     def run(self, stop: threading.Event) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,11 +11,23 @@ from hark.bus import open_bus
 from hark.core.clock import now
 from hark.core.mention import Mention
 from hark.core.protocols import Bus, Source, Store
+from hark.generations import (
+    FOLDER,
+    EveryStore,
+    Reprocessing,
+    ServingStore,
+    ServingTags,
+    Watch,
+    settings_of,
+    shown,
+    ways,
+)
 from hark.ledger import Ledger
 from hark.query.fields import Taxonomy, ancestors
 from hark.settings import Settings, SourceEntry, read_toml
 from hark.state import State, open_state
-from sinks import open_store
+from hark.state.generations import Generation, Generations
+from sinks import drop_store, open_store
 
 if TYPE_CHECKING:  # these load language models or a web framework; most commands do without
     from enrich.chain import Chain
@@ -36,8 +49,59 @@ def store_of(settings: Settings) -> Iterator[Store]:
 
 
 def open_store_of(settings: Settings) -> Store:
-    """Open the store, for a role that closes it itself."""
-    return open_store(settings.center.store, settings.data, taxonomy_of(settings))
+    """Open the store of the generation that is shown, whichever that is at each call; the caller closes it."""
+    return cast(Store, ServingStore(_watch(settings), partial(store_of_generation, settings)))
+
+
+def every_store_of(settings: Settings) -> EveryStore:
+    """Open what the index role writes to: the stores of all generations."""
+    return EveryStore(_watch(settings), partial(store_of_generation, settings))
+
+
+def store_of_generation(settings: Settings, number: int) -> Store:
+    """Open the store of one generation."""
+    return open_store(settings.center.store, settings.data, taxonomy_of(settings, number), number)
+
+
+def tags_of(settings: Settings) -> ServingTags:
+    """Return the chain of the generation that is shown."""
+    return ServingTags(_watch(settings), partial(chain_of_generation, settings))
+
+
+@contextlib.contextmanager
+def reprocessing_of(settings: Settings) -> Iterator[Reprocessing]:
+    """Open what generations are begun, promoted and dropped with."""
+
+    def check(config: Path, models: Path | None) -> str:
+        return chain_of(settings, models, config).version
+
+    with bus_of(settings) as bus, state_of(settings) as state:
+        yield Reprocessing(
+            bus,
+            state,
+            settings.data,
+            settings.config,
+            partial(store_of_generation, settings),
+            partial(drop_store, settings.center.store, settings.data),
+            check,
+        )
+
+
+def _watch(settings: Settings) -> Watch:
+    def open_tables() -> tuple[State, Generations] | None:
+        if settings.center.state == "embedded" and not (settings.data / FOLDER).is_dir():
+            return None  # nothing was ever reprocessed here
+        state = open_state(settings.center.state, settings.data)
+        return state, Generations(state)
+
+    return Watch(open_tables)
+
+
+def _generation(settings: Settings, number: int) -> Generation | None:
+    if not number:
+        return None
+    with state_of(settings) as state:
+        return next((each for each in Generations(state).all() if each.number == number), None)
 
 
 @contextlib.contextmanager
@@ -51,7 +115,7 @@ def state_of(settings: Settings) -> Iterator[State]:
 def ledger_of(settings: Settings) -> Iterator[tuple[Ledger, State]]:
     """Open what the books are made from."""
     with bus_of(settings) as bus, store_of(settings) as store, state_of(settings) as state:
-        yield Ledger(bus, store, state), state
+        yield Ledger(bus, store, state, lambda: ways(shown(Generations(state)))), state
 
 
 @contextlib.contextmanager
@@ -59,6 +123,7 @@ def console_of(settings: Settings) -> "Iterator[Center]":
     """Open what the console needs; closed on leaving. Raises SettingsError, TransientError."""
     from enrich.phrasebook import Taxonomy as TopicsFile
     from hark.console.center import Center
+    from hark.console.coverage import Bookkeeper
     from hark.console.health import health
     from hark.state.people import People
 
@@ -78,6 +143,7 @@ def console_of(settings: Settings) -> "Iterator[Center]":
             topics={topic.id: topic.title or topic.id for topic in topics},
             health=lambda: health(settings.data, state),
             clock=now,
+            bookkeeper=Bookkeeper(Ledger(bus, cast(Store, store), state), now),
         )
 
 
@@ -100,25 +166,39 @@ class _LateStore:
             self._store.close()
 
 
-def taxonomy_of(settings: Settings) -> Taxonomy:
-    """Return the ancestors of each topic of topics.toml; raises SettingsError."""
+def serving_of(settings: Settings) -> int:
+    """Return the number of the generation that is shown."""
+    with contextlib.closing(_watch(settings)) as watch:
+        return watch.now().serving
+
+
+def taxonomy_of(settings: Settings, number: int = 0) -> Taxonomy:
+    """Return the ancestors of each topic of a generation's topics.toml; raises SettingsError."""
     from enrich.phrasebook import Taxonomy as TopicsFile
 
-    topics = read_toml(settings.config / "topics.toml", TopicsFile).topic
+    config, _ = settings_of(settings.config, settings.data, _generation(settings, number))
+    topics = read_toml(config / "topics.toml", TopicsFile).topic
     return ancestors({topic.id: [topic.parent] if topic.parent else [] for topic in topics})
 
 
-def chain_of(settings: Settings, models: Path | None = None) -> "Chain":
+def chain_of_generation(settings: Settings, number: int) -> "Chain":
+    """Return the chain of enrichers with the models and the taxonomy that a generation was made with."""
+    config, models = settings_of(settings.config, settings.data, _generation(settings, number))
+    return chain_of(settings, models, config)
+
+
+def chain_of(settings: Settings, models: Path | None = None, config: Path | None = None) -> "Chain":
     """Return the chain of enrichers; takes a second, as it loads the language models.
 
-    `models` is a folder of trained models; without it hark.toml says which, if any.
+    `models` is a folder of trained models; without it hark.toml says which, if any. `config` is a folder that
+    takes the place of the settings' own.
     """
     from enrich.chain import build_chain
 
     serving = settings.center.enrich.models
     if models is None and serving:
         models = settings.config / serving
-    return build_chain(settings.config, settings.brands, models)
+    return build_chain(config or settings.config, settings.brands, models)
 
 
 def source_of(entry: SourceEntry, settings: Settings) -> Source:

@@ -1,5 +1,6 @@
 """`hark enrich`: the role that tags."""
 
+import threading
 from pathlib import Path
 
 import click
@@ -16,14 +17,17 @@ def command(config: Path | None, data: Path | None, share_text: str, metrics_por
     """Tag what is new in the log: language, brands, sentiment, topics and the rest of the chain."""
     from hark.core.change import MENTIONS
     from hark.ledger import ENRICH_GROUP
-    from hark.roles import enrich_loop
-    from hark.wiring import bus_of, chain_of
+    from hark.roles import enrich_loop, wait_out
+    from hark.wiring import bus_of, tags_of
 
     settings, stop = start("enrich", config, data, metrics_port)
-    chain = chain_of(settings)
+    tags = wait_out(lambda: tags_of(settings), stop, "state")
+    if tags is None:
+        return
+    threading.Thread(target=tags.follow, args=(stop,), name="generation", daemon=True).start()
     with bus_of(settings) as bus:
         subscription = bus.subscribe(MENTIONS, ENRICH_GROUP, share(share_text))
         try:
-            enrich_loop(subscription, chain, bus, stop)
+            enrich_loop(subscription, tags, bus, stop)
         finally:
             subscription.close()

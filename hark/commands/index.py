@@ -17,10 +17,10 @@ def command(config: Path | None, data: Path | None, share_text: str, metrics_por
     from hark.core.change import ENRICHED
     from hark.ledger import INDEX_GROUP
     from hark.roles import index_loop, wait_out
-    from hark.wiring import bus_of, open_store_of
+    from hark.wiring import bus_of, every_store_of
 
     settings, stop = start("index", config, data, metrics_port)
-    store = wait_out(lambda: open_store_of(settings), stop, "store")
+    store = wait_out(lambda: every_store_of(settings), stop, "store")
     if store is None:
         return
     with bus_of(settings) as bus:

@@ -94,12 +94,20 @@ def find(text: str) -> list[tuple[str, int, int]]:
 
 def masked(text: str) -> str:
     """Return `text` with "[e-mail address]" and the like in the place of personal data."""
+    return covered(text)[0]
+
+
+def covered(text: str) -> tuple[str, list[tuple[int, int, int]]]:
+    """Return as `masked`, and of each piece where it began and ended, and where what covers it ends."""
     pieces: list[str] = []
-    at = 0
+    places: list[tuple[int, int, int]] = []
+    at = reached = 0
     for kind, start, end in find(text):
-        pieces += [text[at:start], "[", _WHY[kind], "]"]
+        pieces += [text[at:start], f"[{_WHY[kind]}]"]
+        reached += start - at + len(pieces[-1])
+        places.append((start, end, reached))
         at = end
-    return "".join([*pieces, text[at:]])
+    return "".join([*pieces, text[at:]]), places
 
 
 def _has_address(text: str) -> bool:

@@ -31,7 +31,7 @@ class CsvFile:
     """A CSV file in the making; the header is written at once."""
 
     def __init__(self, file: TextIO, columns: Columns) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer = csv.writer(file, lineterminator="\r\n")  # with another one a lone \r is not quoted
         self._writer.writerow(columns)
 
     def write(self, rows: Iterable[Row]) -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "search": "Find mentions.",
     "trends": "What a query's mentions did over time.",
     "export": "Write mentions to a file.",
+    "export": "Write mentions to a file.",
     "import": "Put files of mentions into the log.",
     "tag": "Enrich texts: JSON lines in, JSON lines out.",
     "train": "Learn sentiment or topics from labelled texts.",

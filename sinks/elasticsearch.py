@@ -18,13 +18,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from hark.core.change import Deleted, Item, Labelled
-from hark.core.clock import to_ms
+from hark.core.clock import from_ms, to_ms
 from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Books, Bucket, Hit, Refusal, cursor_of
 from hark.core.tree import Query
 from hark.query.elastic import EVERYTHING, WORDS, Dsl, Narrowed, narrow
 from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
+from hark.query.sampling import sample_position
 from sinks.elasticsearch_client import Address, Client, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
 from sinks.elasticsearch_mapping import LEAST, Names, id_objection
@@ -38,7 +39,11 @@ _OPTIONS: Mapping[str, object] = {"allow_partial_search_results": "false", "igno
 # A point in time already names its indices.
 _PINNED: Mapping[str, object] = {"allow_partial_search_results": "false"}
 _NEWEST_FIRST = [{"created": "desc"}, {"id": "desc"}]
+_SHUFFLED = [{"place_in_sample": "asc"}, {"id": "asc"}]
 _POSITIVE, _NEGATIVE = word("sentiment", "positive"), word("sentiment", "negative")
+
+
+_Order = list[dict[str, str]]
 
 
 class _RowHits(Struct):
@@ -90,6 +95,14 @@ class _Answer(Struct):
 
     hits: _Places = field(default_factory=_Places)
     aggregations: dict[str, _Cells] = {}
+
+
+class _Value(Struct):
+    value: float | None = None
+
+
+class _Newest(Struct):
+    aggregations: dict[str, _Value] = {}
 
 
 class _Moment(Struct):
@@ -169,9 +182,40 @@ class ElasticsearchStore:
         after: str | None = None,
     ) -> Iterator[Hit]:
         """Yield matching mentions, newest first; pages of Elasticsearch's are fetched as they are drawn."""
+        position = None if after is None else _position(after)
+        return self._found(query, since, until, limit, _NEWEST_FIRST, position)
+
+    def sample(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """Yield matching mentions in the order of samples; see Store.sample."""
+        position = None if after is None else [*sample_position(after)]
+        return self._found(query, since, until, limit, _SHUFFLED, position)
+
+    def as_of(self) -> datetime | None:
+        """Return when the newest mention that searches see was collected; they lag by a second at most."""
+        self._see_own_writes()
+        body = {"size": 0, "track_total_hits": False, "aggs": {"collected": {"max": {"field": "collected"}}}}
+        newest = self._search(body, _Newest).aggregations.get("collected", _Value()).value
+        return None if newest is None else from_ms(int(newest))
+
+    def _found(
+        self,
+        query: Query,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int | None,
+        order: _Order,
+        after: list[Any] | None,
+    ) -> Iterator[Hit]:
         self._see_own_writes()
         wanted = narrow(query)
-        found = self._candidates(wanted, since, until, limit if wanted.exact else None, after)
+        found = self._candidates(wanted, since, until, limit if wanted.exact else None, order, after)
         if not wanted.exact:
             matches = compile_query(query).matches
             found = (hit for hit in found if matches(Document(hit.mention, hit.enrichment, self._taxonomy)))
@@ -183,25 +227,26 @@ class ElasticsearchStore:
         since: datetime | None,
         until: datetime | None,
         limit: int | None,
-        after: str | None,
+        order: _Order,
+        after: list[Any] | None,
     ) -> Iterator[Hit]:
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(left, PAGE)
             body: dict[str, Any] = {
                 "query": _within(wanted.dsl, since, until),
-                "sort": _NEWEST_FIRST,
+                "sort": order,
                 "size": size,
                 "track_total_hits": False,
             }
             if after is not None:
-                body["search_after"] = _position(after)
+                body["search_after"] = after
             answer = self._search(body, _RowAnswer)
-            hits = [found.row.hit for found in answer.hits.hits if found.row.hit is not None]
-            yield from hits
+            hits = answer.hits.hits
+            yield from (found.row.hit for found in hits if found.row.hit is not None)
             if len(hits) < size:
                 return
-            after = cursor_of(hits[-1])
+            after = hits[-1].sort
             left = None if left is None else left - size
 
     def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:

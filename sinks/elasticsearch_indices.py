@@ -33,6 +33,7 @@ class FoundRow(Struct, rename={"id": "_id", "index": "_index", "version": "_vers
     version: int = 0
     row: Row = field(default_factory=Row)
     error: dict[str, Any] | None = None
+    sort: list[Any] = []
 
 
 class FoundHead(

@@ -8,11 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from hark.core.change import DELETED_VERSION, Tagged
+from hark.core.clock import to_ms
 from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Hit
 from hark.core.tokens import tokens
 from hark.query.elastic import GAP, TOKENS, WORDS, clamped
 from hark.query.fields import Taxonomy, numbers_of, value_of, words_of
+from hark.query.sampling import place
 from sinks.groups import GROUPS
 
 LAYOUT = 2
@@ -35,6 +37,8 @@ _ROWS: dict[str, Any] = {
         TOKENS: {"type": "text", "analyzer": "whitespace", "norms": False, "position_increment_gap": GAP},
         WORDS: {"type": "keyword", "doc_values": False, "ignore_above": 8191},
         "created": {"type": "date", "format": "epoch_millis"},
+        "collected": {"type": "date", "format": "epoch_millis"},
+        "place_in_sample": {"type": "long"},
         "followers": {"type": "long"},
         "priority": {"type": "long"},
         "reach": {"type": "long"},
@@ -141,6 +145,8 @@ def row_of(mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy) -> dict
         TOKENS: [" ".join(part) for part in parts],
         WORDS: words,
         "id": mention.id,
+        "collected": to_ms(mention.collected_at),
+        "place_in_sample": place(mention.id),
         "hit": Hit(mention, enrichment),
     }
     for name, number in numbers_of(mention, enrichment).items():

@@ -26,6 +26,7 @@ from hark.core.tree import Query
 from hark.query import sqlite
 from hark.query.fields import Taxonomy, value_of
 from hark.query.match import Document, Matcher
+from hark.query.sampling import LEAST_LEVEL, level, place, sample_position
 from sinks import embedded_write, rollups
 from sinks.embedded_schema import (
     BUSY_MS,
@@ -34,10 +35,10 @@ from sinks.embedded_schema import (
     ROLLED,
     SLOT_BITS,
     connect,
+    decode_hit,
     transaction,
     translated,
 )
-from sinks.embedded_write import decode_hit
 from sinks.groups import check_group, check_interval
 from sinks.terms import Terms, expand
 
@@ -108,6 +109,24 @@ class EmbeddedStore:
     ) -> Iterator[Hit]:
         """Yield matching mentions, newest first; the whole iteration sees one instant."""
         return islice(self._newest(query, _range(since, until), after), limit)
+
+    def sample(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """Yield matching mentions in the order of samples; see Store.sample."""
+        last = (-1, "") if after is None else sample_position(after)
+        return islice(self._shuffled(query, _range(since, until), last), limit)
+
+    def as_of(self) -> datetime | None:
+        """Return when the newest mention was collected; what was written can be found at once."""
+        with self._reading() as db:
+            ((newest,),) = db.execute("SELECT max(newest) FROM books")
+            return from_ms(newest) if newest else None
 
     def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
         """Return how many mentions match, exactly."""
@@ -196,7 +215,7 @@ class EmbeddedStore:
                 " JOIN documents d ON d.n = m.n",
                 (apsw.carray(wanted),),
             )
-            return {id: decode_hit(data) for id, data in rows}
+            return {id: decode_hit(cast(bytes, data)) for id, data in rows}
 
     def history(self, after: str | None = None, limit: int = 1_000) -> tuple[list[Hit], str | None]:
         """Return a page of mentions in the order of rows, which is that of their seconds; see Store.history."""
@@ -204,7 +223,8 @@ class EmbeddedStore:
             rows = db.execute(
                 "SELECT n, data FROM documents WHERE n > ? ORDER BY n LIMIT ?", (int(after or -1), limit)
             ).fetchall()
-        return [decode_hit(data) for _, data in rows], str(rows[-1][0]) if rows else None
+        hits = [decode_hit(cast(bytes, data)) for _, data in rows]
+        return hits, str(rows[-1][0]) if rows else None
 
     def remarks(self) -> Iterator[Labelled | Deleted]:
         """Yield all labels, and all tombstones."""
@@ -218,7 +238,10 @@ class EmbeddedStore:
         """Return the books and what is known of `ids`, both of the instant before the first id is drawn."""
         known: dict[str, str] = {}
         with self._reading() as db:
-            books = {source: Books(*counts) for source, *counts in db.execute("SELECT * FROM books")}
+            books = {
+                source: Books(*counts)
+                for source, *counts in db.execute("SELECT source, indexed, deleted FROM books")
+            }
             drawn = filter(_possible, ids)
             while some := tuple(islice(drawn, _IDS_AT_ONCE)):
                 for table, word in (("mentions", "indexed"), ("deleted", "deleted")):
@@ -267,20 +290,27 @@ class EmbeddedStore:
                     db.close()
 
     def _selection(
-        self, db: apsw.Connection, query: Query, part: tuple[int, int], rows: bool = False
+        self,
+        db: apsw.Connection,
+        query: Query,
+        part: tuple[int, int],
+        rows: bool = False,
+        band: str | None = None,
     ) -> _Selection:
         """Say in SQL what `query` finds within `part`; with the mentions' rows `m` where `rows` asks for them.
 
+        `band` is an expression for the index: only what it finds too.
         Where the plan is not exact, the connection's function `decided` is the match in memory.
         """
         plan = sqlite.plan(query, partial(expand, db, limit=sqlite.MOST_TERMS))
         since, until = max(plan.since, part[0]), min(plan.until, part[1])
-        row = "m.n" if plan.match is None else "search.rowid"
+        match = sqlite.both(band, plan.match)
+        row = "m.n" if match is None else "search.rowid"
         where = [f"{row} BETWEEN ? AND ?"]
         parameters: list[str | int] = [since // 1000 << SLOT_BITS, ((until - 1) // 1000 + 1 << SLOT_BITS) - 1]
-        if plan.match is not None:
+        if match is not None:
             where.insert(0, "search MATCH ?")
-            parameters.insert(0, plan.match)
+            parameters.insert(0, match)
         if since % 1000 or until % 1000:
             # Only rows of the first and the last second need a look at their milliseconds.
             where.append(
@@ -294,7 +324,7 @@ class EmbeddedStore:
         if not plan.exact:
             where.append(f"decided((SELECT d.data FROM documents d WHERE d.n = {row}))")
             db.create_scalar_function("decided", partial(_decided, Matcher(query), self._taxonomy), 1)
-        if plan.match is None:
+        if match is None:
             table = "mentions m"
         else:
             table = "search" + (" CROSS JOIN mentions m ON m.n = search.rowid" if rows or plan.where else "")
@@ -315,6 +345,19 @@ class EmbeddedStore:
                         if last is None or place < last:
                             ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
                             yield decode_hit(data)
+
+    def _shuffled(self, query: Query, part: tuple[int, int], last: tuple[int, str]) -> Iterator[Hit]:
+        with self._reading() as db:
+            for band in sqlite.sample_bands():
+                found = self._selection(db, query, part, rows=True, band=band)
+                places = [
+                    ((place(id), id), n)
+                    for id, n in db.execute(f"SELECT m.id, m.n {found.sql}", found.parameters)
+                ]
+                for at, n in sorted(places):
+                    if at > last and (band is not None or level(at[0]) < LEAST_LEVEL):
+                        ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
+                        yield decode_hit(cast(bytes, data))
 
     def _series(
         self, db: apsw.Connection, query: Query, interval: int, part: tuple[int, int], by: str | None

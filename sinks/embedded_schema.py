@@ -5,7 +5,7 @@ documents   what is shown (the mention and its enrichment, msgpack) and the inde
 search      FTS5 over the tokens of documents; split at white space alone, nothing folded: Hark's tokens are final
 terms       the words of the texts, once each
 rollups     counts a quarter of an hour, by each group
-books       counts a source
+books       counts a source, and when its newest mention was collected
 labels      what persons said, kept for mentions that are not here yet too
 deleted     tombstones: ids and nothing else
 
@@ -16,12 +16,17 @@ a range of time is a range of rows, and a histogram needs no look at the rows.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import apsw
+import msgspec
 
 from hark.core.clock import LATEST, to_ms
 from hark.core.errors import FatalError, HarkError, SettingsError, TransientError
+from hark.core.mention import source_of
+from hark.core.protocols import Hit
+from hark.query.fields import numbers_of
+from hark.query.sqlite import marks_of
 from sinks.groups import GROUPS
 
 SLOT_BITS = 24
@@ -38,6 +43,10 @@ AUTHORS = ("reach", "influence", "automation")
 
 BUSY_MS = 20_000
 """How long a connection waits for another process's write."""
+
+encode_hit = msgspec.msgpack.Encoder().encode
+decode_hit = msgspec.msgpack.Decoder(Hit).decode
+
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".replace("'", "''").replace('"', '""')
 
 
@@ -100,7 +109,25 @@ def _authors(db: apsw.Connection) -> None:
         db.execute(f"ALTER TABLE mentions ADD COLUMN {name} INTEGER")
 
 
-_MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_first, _more_groups, _authors)
+def _marks(db: apsw.Connection) -> None:
+    """Add the marks of samples and great numbers to the index, and to the books what was collected last."""
+    db.execute("ALTER TABLE books ADD COLUMN newest INTEGER NOT NULL DEFAULT 0")
+    newest: dict[str, int] = {}
+
+    def marked(*arguments: "apsw.SQLiteValue") -> str:
+        hit = decode_hit(cast(bytes, arguments[0]))
+        source = source_of(hit.mention.id)
+        newest[source] = max(newest.get(source, 0), to_ms(hit.mention.collected_at))
+        return " ".join(["", *marks_of(hit.mention.id, numbers_of(hit.mention, hit.enrichment))])
+
+    db.create_scalar_function("marked", marked, 1)
+    db.execute("UPDATE documents SET tokens = tokens || marked(data)")
+    db.create_scalar_function("marked", None, 1)
+    db.execute("INSERT INTO search(search) VALUES ('rebuild')")
+    db.executemany("UPDATE books SET newest = ?2 WHERE source = ?1", list(newest.items()))
+
+
+_MIGRATIONS: tuple[Callable[[apsw.Connection], None], ...] = (_first, _more_groups, _authors, _marks)
 """Each brings the file from the version before it (its place here) to the next."""
 
 

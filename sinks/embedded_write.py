@@ -18,9 +18,18 @@ from hark.core.mention import source_of
 from hark.core.protocols import Hit, Refusal
 from hark.core.tokens import tokens
 from hark.query.fields import Taxonomy, numbers_of, words_of
-from hark.query.sqlite import EVERY, indexed
+from hark.query.sqlite import EVERY, indexed, marks_of
 from sinks import labels
-from sinks.embedded_schema import AUTHORS, END_MS, ROLLED, SLOT_BITS, SLOTS, transaction
+from sinks.embedded_schema import (
+    AUTHORS,
+    END_MS,
+    ROLLED,
+    SLOT_BITS,
+    SLOTS,
+    decode_hit,
+    encode_hit,
+    transaction,
+)
 from sinks.groups import GROUPS
 from sinks.rollups import Changes
 from sinks.terms import Terms
@@ -30,8 +39,6 @@ _NUMBERS = ("followers", "priority", *AUTHORS)
 _COLUMNS = ("n", "id", "version", "created", "tone", *_NUMBERS, *GROUPS)
 _TONES = {"positive": 1, "negative": -1}
 
-encode_hit = msgspec.msgpack.Encoder().encode
-decode_hit = msgspec.msgpack.Decoder(Hit).decode
 _encode_label = msgspec.json.Encoder().encode
 _decode_label = msgspec.json.Decoder(Labelled).decode
 
@@ -256,8 +263,8 @@ class _Batch:
         self._terms.save(db, self._said, unsaid)
         self._rollups.save(db)
         db.executemany(
-            "INSERT INTO books VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET indexed = indexed + excluded.indexed, deleted = deleted + excluded.deleted",
+            "INSERT INTO books VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET indexed = indexed + excluded.indexed,"
+            " deleted = deleted + excluded.deleted, newest = max(newest, excluded.newest)",
             [(source, *counts) for source, counts in self._books.items()],
         )
         db.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", self._labels)
@@ -307,7 +314,8 @@ class _Batch:
             *groups.values(),
         )
         self._rollups.add(1, created, tone, tuple([groups[name] for name in ROLLED]))
-        self._rows.append(_Row(row, indexed(title, text, words), data))
+        self._rows.append(_Row(row, indexed(title, text, words, marks_of(mention.id, numbers)), data))
+        self._book(mention.id, newest=to_ms(mention.collected_at))
 
     def _slot(self, second: int) -> int:
         """Return the next free row number of a second."""
@@ -317,10 +325,11 @@ class _Batch:
         self._slots[second] = n + 1
         return n
 
-    def _book(self, id: str, indexed: int = 0, deleted: int = 0) -> None:
-        counts = self._books.setdefault(source_of(id), [0, 0])
+    def _book(self, id: str, indexed: int = 0, deleted: int = 0, newest: int = 0) -> None:
+        counts = self._books.setdefault(source_of(id), [0, 0, 0])
         counts[0] += indexed
         counts[1] += deleted
+        counts[2] = max(counts[2], newest)
 
 
 def _clamped(number: int | None) -> int | None:

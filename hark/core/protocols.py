@@ -216,6 +216,27 @@ class Store(Protocol):
         """
         ...
 
+    def sample(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = 100,
+        after: str | None = None,
+    ) -> Iterator[Hit]:
+        """Yield matching mentions in a shuffled order that is always the same, in every store: a stable sample.
+
+        The order is `hark.query.sampling.place` of the id. `after` is `sample_cursor` of the last hit before.
+        """
+        ...
+
+    def as_of(self) -> datetime | None:
+        """Return when the newest mention that can be found was collected, None in an empty store.
+
+        What was collected later than this is not in the answers yet. Deletions do not move it.
+        """
+        ...
+
     def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
         """Return how many mentions match, exactly."""
         ...

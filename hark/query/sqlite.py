@@ -4,15 +4,17 @@ What SQLite cannot say exactly (order, distance between phrases, patterns with t
 candidates, and the plan says that the match in memory must decide.
 
 The index that is asked has two columns of tokens: `title` (no phrase crosses columns), and `tokens`: those of
-the text, then EVERY, then each filter word with a leading "=", so that no pattern over words finds a filter.
+the text, then EVERY, then each filter word and mark with a leading "=", so that no pattern over words finds a
+filter. Marks say roughly how great a number is, where it is great, and how far ahead in the order of samples.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from hark.core.tree import All, And, Field, Near, Node, Not, Or, Phrase, Query, Term, Wildcard
 from hark.query.fields import is_word, number, word
+from hark.query.sampling import BANDS, LEAST_LEVEL, LEVELS, level, place
 
 EVERY = "="
 """A token of every mention: what NOT is taken from."""
@@ -22,6 +24,9 @@ DEEPEST = 28
 """A deeper tree is left to the match in memory: FTS5's parser has room for 100 open symbols, three a level."""
 
 _NOTHING = '"=="'
+_MARKED = {"followers": 1_024, **dict.fromkeys(("reach", "influence", "automation", "priority"), 50)}
+"""Numbers from which on they are marked: the few great ones, which a search would look for row by row."""
+_LAST_TEN = 10
 _FURTHEST = (1 << 63) - 1
 
 Expand = Callable[[str], Sequence[str] | None]
@@ -44,9 +49,44 @@ class Plan(Struct, frozen=True):
     exact: bool = True
 
 
-def indexed(title: Sequence[str], text: Sequence[str], words: Iterable[str]) -> tuple[str, str]:
-    """Return what the index holds of a mention's tokens and filter words, in its columns `tokens` and `title`."""
-    return " ".join([*text, EVERY, *["=" + word for word in words]]), " ".join(title)
+def indexed(
+    title: Sequence[str], text: Sequence[str], words: Iterable[str], marks: Iterable[str] = ()
+) -> tuple[str, str]:
+    """Return what the index holds of a mention, in its columns `tokens` and `title`."""
+    return " ".join([*text, EVERY, *["=" + word for word in words], *marks]), " ".join(title)
+
+
+def marks_of(id: str, numbers: Mapping[str, int]) -> list[str]:
+    """Return the marks of a mention, from its id and its `hark.query.fields.numbers_of`."""
+    marks = [
+        _mark(name, _size(name, value))
+        for name, value in numbers.items()
+        if name in _MARKED and value >= _MARKED[name]
+    ]
+    ahead = level(place(id))
+    if ahead >= LEAST_LEVEL:
+        marks.append(_mark("", ahead))
+    return marks
+
+
+def sample_bands() -> list[str | None]:
+    """Return expressions for parts of all mentions, one ahead of the other in the order of samples.
+
+    The last is None: the rest, together with all others.
+    """
+    bands: list[str | None] = []
+    above = LEVELS + 1
+    for least in BANDS[:-1]:
+        bands.append(_joined(" OR ", [_quoted(_mark("", ahead)) for ahead in range(least, above)]))
+        above = least
+    return [*bands, None]
+
+
+def both(one: str | None, other: str | None) -> str | None:
+    """Return the expression for what both find; None finds everything."""
+    if one is None or other is None:
+        return one or other
+    return f"({one} AND {other})"
 
 
 def plan(query: Query, expand: Expand) -> Plan:
@@ -149,6 +189,8 @@ class _Reader:
             case Wildcard(pattern):
                 literal = pattern.replace("?", "*").partition("*")[0]
                 return f"{_quoted(literal)} *" if literal else None
+            case Field(name, operator, _) if name in _MARKED and operator in (">", ">=", "="):
+                return _marked(name, operator, number(node))
             case Near(left, right):
                 return self._narrowed((left, right))
             case Phrase(children) | And(children):
@@ -237,6 +279,24 @@ def _beginning(pattern: str) -> str | None:
     """Return the literal of a pattern `literal*`, None for other patterns."""
     literal = pattern.removesuffix("*")
     return literal if literal and literal != pattern and not set(literal) & set("*?") else None
+
+
+def _marked(name: str, operator: str, bound: int) -> str | None:
+    """Return the expression for the marks that a number has which compares so, or None where it may have none."""
+    if bound < _MARKED[name]:
+        return None
+    least = _size(name, bound)
+    greatest = least if operator == "=" else _size(name, _FURTHEST)
+    return _joined(" OR ", [_quoted(_mark(name, size)) for size in range(least, greatest + 1)])
+
+
+def _size(name: str, value: int) -> int:
+    """Return the power of two above a number of followers, the ten of a number from 0 to 100."""
+    return min(value, _FURTHEST).bit_length() if name == "followers" else min(value // 10, _LAST_TEN)
+
+
+def _mark(name: str, size: int) -> str:
+    return f"={name}~{size}"
 
 
 def _range(field: Field) -> tuple[int, int]:

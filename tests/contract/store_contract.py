@@ -24,6 +24,7 @@ from hark.core.protocols import Books, Bucket, Hit, Store, cursor_of
 from hark.core.tree import Query
 from hark.query.fields import values_of
 from hark.query.match import Document, Matcher
+from hark.query.sampling import place, sample_cursor
 from sinks import labels
 from sinks.groups import GROUPS
 from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
@@ -102,6 +103,9 @@ class Reference:
             and (until is None or hit.mention.created_at < until)
             and matcher.matches(Document(hit.mention, hit.enrichment, TAXONOMY))
         ]
+
+    def sample(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> list[str]:
+        return sorted(ids(self.search(query, since, until)), key=lambda id: (place(id), id))
 
     def histogram(
         self, query: Query, interval_seconds: int, since: datetime, until: datetime, by: str | None = None
@@ -325,6 +329,48 @@ class StoreContract:
         assert store.count(query, NOW, NOON) == 0
         assert store.histogram(query, HOUR, NOW, NOON) == []
 
+    # Samples
+
+    def test_a_sample_is_always_the_same_and_a_smaller_one_is_a_part_of_it(self, store: Store) -> None:
+        draw = random.Random(3)
+        items = [tagged(f"x:{i}", at=NOON + timedelta(seconds=draw.randrange(9000))) for i in range(700)]
+        store.write(items[:300])
+        store.write([*items[300:], deleted("x:5")])
+        expected = Reference([*items, deleted("x:5")]).sample(EVERYTHING)
+        for text in ("", "flight", "my ONEAR/2 late", "brand:delta NOT bag"):
+            assert ids(store.sample(parsed(text), limit=None)) == expected
+            assert ids(store.sample(parsed(text), limit=40)) == expected[:40]
+        until = NOON + timedelta(seconds=4000)
+        within = Reference([*items, deleted("x:5")]).sample(EVERYTHING, NOON, until)
+        assert ids(store.sample(EVERYTHING, NOON, until, limit=None)) == within
+
+    def test_pages_of_a_sample_neither_repeat_nor_skip_while_new_mentions_arrive(self, store: Store) -> None:
+        items = [tagged(f"x:{i}") for i in range(90)]
+        store.write(items)
+        expected = Reference(items).sample(EVERYTHING)
+        found: list[str] = []
+        after: str | None = None
+        while page := list(store.sample(parsed("flight brand:delta"), limit=11, after=after)):
+            found += [id for id in ids(page) if id.startswith("x:")]
+            assert len(found) <= len(expected)
+            after = sample_cursor(page[-1].mention.id)
+            store.write([tagged(f"reddit:{len(found)}-{i}") for i in range(3)])
+        assert found == expected
+        with pytest.raises(SettingsError, match="cursor"):
+            list(store.sample(EVERYTHING, after="-1,x"))
+
+    # As of
+
+    def test_a_store_says_when_the_newest_of_its_mentions_was_collected(
+        self, store: Store, again: Callable[[Store], Store]
+    ) -> None:
+        assert store.as_of() is None
+        store.write([tagged("x:1", at=NOON), tagged("reddit:2", at=NOON - timedelta(days=40))])
+        assert store.as_of() == NOON + timedelta(seconds=9)
+        store.write([tagged("reddit:3", at=NOON + timedelta(hours=1))])
+        assert store.as_of() == NOON + timedelta(hours=1, seconds=9)
+        assert again(store).as_of() == NOON + timedelta(hours=1, seconds=9)
+
     # Counts
 
     def test_a_mention_counts_in_each_of_its_groups_and_in_the_topics_above(self, store: Store) -> None:
@@ -500,19 +546,20 @@ class StoreContract:
     def check(self, store: Store, reference: Reference, asked: Sequence[Query]) -> None:
         """Compare answers to `asked`, over all time and over a range that cuts through hours."""
         begin, end = NOW - timedelta(days=2, minutes=7), NOW - timedelta(hours=3, seconds=5)
-        for place, query in enumerate(asked):
+        for number, query in enumerate(asked):
             found = list(store.search(query, limit=None))
             assert found == reference.search(query), query.text
             within = reference.search(query, begin, end)
             assert store.count(query) == len(found), query.text
             assert store.count(query, begin, end) == len(within), query.text
             assert ids(store.search(query, begin, end)) == ids(within[:50]), query.text
-            by = (None, *GROUPS)[place % (len(GROUPS) + 1)]
-            width = WIDTHS[place % len(WIDTHS)]
+            assert ids(store.sample(query, limit=None)) == reference.sample(query), query.text
+            by = (None, *GROUPS)[number % (len(GROUPS) + 1)]
+            width = WIDTHS[number % len(WIDTHS)]
             assert store.histogram(query, width, begin, end, by) == reference.histogram(
                 query, width, begin, end, by
             ), (query.text, width, by)
-            field = GROUPS[place % len(GROUPS)]
+            field = GROUPS[number % len(GROUPS)]
             assert store.top(query, field, limit=1000) == reference.top(query, field), (query.text, field)
 
 

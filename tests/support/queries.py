@@ -167,7 +167,7 @@ _comparisons = st.builds(
     lambda name, operator, bound: f"{name}{operator}{bound}",
     st.sampled_from(["followers", "priority", "reach", "influence", "automation", "bot"]),
     st.sampled_from([":", "<", "<=", ">", ">="]),
-    st.sampled_from([0, 10, 50, 100]),
+    st.sampled_from([0, 10, 50, 90, 100, 1023, 1024, 5000]),
 )
 _times = st.one_of(
     st.builds(
@@ -227,7 +227,7 @@ def mentions(draw: st.DrawFn) -> tuple[Mention, Enrichment]:
     author = Author(
         handle=draw(_maybe(st.sampled_from(HANDLES))),
         name=draw(_maybe(st.sampled_from(["Delta", "Anna"]))),
-        followers=draw(_maybe(st.sampled_from([0, 9, 10, 11, 100, 5000]))),
+        followers=draw(_maybe(st.sampled_from([0, 9, 10, 11, 100, 1023, 1024, 5000]))),
     )
     place = Place(
         name=draw(_maybe(st.sampled_from(PLACES))), country=draw(_maybe(st.sampled_from(COUNTRIES)))

@@ -89,10 +89,32 @@ def test_numbers_become_conditions_and_an_unknown_number_is_neither_more_nor_les
     assert planned("NOT followers>=1k").where == ("NOT (m.followers IS NOT NULL AND m.followers >= ?)",)
 
 
+def marks(name: str, least: int, greatest: int) -> str:
+    return "(" + " OR ".join(f'"={name}~{size}"' for size in range(least, greatest + 1)) + ")"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("followers>=1024", marks("followers", 11, 63)),
+        ("followers>1023", None),
+        ("followers:5000", '"=followers~13"'),
+        ("delay priority>=95", f'({marks("priority", 9, 10)} AND "delay")'),
+        ("delay influence>250", '("=influence~10" AND "delay")'),
+        ("reach<60", None),
+        ("NOT automation>=60", None),
+    ],
+)
+def test_great_numbers_are_looked_for_by_their_marks_and_then_compared(text: str, match: str | None) -> None:
+    found = planned(text)
+    assert (found.match, found.exact) == (match, True)
+    assert len(found.where) == 1
+
+
 def test_words_and_numbers_under_or_stay_exact_without_the_match() -> None:
     found = planned("gate AND (delay OR priority>50)")
     assert found.exact
-    assert found.match == '"gate"'
+    assert found.match == f'(("delay" OR {marks("priority", 5, 10)}) AND "gate")'
     assert found.where == (
         "(m.n IN (SELECT rowid FROM search WHERE search MATCH ?) OR (m.priority IS NOT NULL AND m.priority > ?))",
     )

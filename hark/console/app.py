@@ -13,8 +13,10 @@ from hark.console.problems import handle_problems
 
 ROUTERS = (
     "hark.console.api.center",
+    "hark.console.api.sources",
     "hark.console.pages.signin",
     "hark.console.pages.feed",
+    "hark.console.pages.sources",
 )
 """Modules with a `router` (fastapi.APIRouter), in the order in which routes are looked for."""
 

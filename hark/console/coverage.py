@@ -39,9 +39,7 @@ class SourceRow(Struct, frozen=True):
     open_gaps: int
 
 
-def source_rows(
-    entries: Iterable[SourceEntry], state: State, store: Store, clock: Clock
-) -> list[SourceRow]:
+def source_rows(entries: Iterable[SourceEntry], state: State, store: Store, clock: Clock) -> list[SourceRow]:
     """Return every source of the settings, and those that only ever came by import."""
     moment = clock()
     begin = (moment - timedelta(hours=_HOURS - 1)).replace(minute=0, second=0, microsecond=0)
@@ -55,7 +53,8 @@ def source_rows(
     for name, gap in state.gaps():
         gaps.setdefault(name, []).append(gap)
     by_name = {entry.name: entry for entry in entries}
-    names = [*by_name, *sorted((states.keys() | hourly.keys()) - by_name.keys())]
+    collected, _ = state.totals([])
+    names = [*by_name, *sorted((states.keys() | collected.keys()) - by_name.keys())]
     return [
         _row(
             name,

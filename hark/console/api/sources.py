@@ -32,7 +32,9 @@ def list_gaps(center: Parts) -> list[dict[str, Any]]:
 @router.get("/books", dependencies=[allow("sources")])
 def show_books(
     center: Parts,
-    verify: Annotated[bool, Query(description="Compare the ids themselves: takes a second per 100,000")] = False,
+    verify: Annotated[
+        bool, Query(description="Compare the ids themselves: takes a second per 100,000")
+    ] = False,
 ) -> dict[str, Any]:
     """Return the books: collected = indexed + rejected + deleted + pending, for each source and in all."""
     verification = None
@@ -83,12 +85,10 @@ def replay_rejected(
     """Send refused mentions round again, once the cause is mended; twice does no harm."""
     wanted = None if ids is None else set(ids)
     items = [
-        item
-        for item in still_rejected(center.bus, center.whole_store)
-        if wanted is None or item.id in wanted
+        item for item in still_rejected(center.bus, center.whole_store) if wanted is None or item.id in wanted
     ]
     refused = replay(center.bus, items, center.clock)
-    center.people.record(who.name, "replay", f"{len(items) - len(refused)} rejected mentions", who.address)
+    center.people.note(who.name, "replay", f"{len(items) - len(refused)} rejected mentions", who.address)
     return {
         "sent": len(items) - len(refused),
         "refused": [{"id": id, "reason": why} for id, why in refused],

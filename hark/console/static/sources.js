@@ -1,0 +1,116 @@
+// The books and what was refused: fetched after the page, since adding up takes a moment, and kept fresh.
+
+import { ask } from "/static/http.js";
+import { onKey } from "/static/keys.js";
+import { tellAll } from "/static/times.js";
+import { toast } from "/static/toast.js";
+
+const count = new Intl.NumberFormat("en");
+const FIELDS = ["collected", "indexed", "rejected", "deleted", "pending"];
+const WORDS = { collected: "collected", indexed: "indexed", rejected: "refused", deleted: "deleted", pending: "on the way" };
+
+const make = (name, text = "", kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
+
+function time(iso) {
+  return Object.assign(document.createElement("time"), { dateTime: iso, textContent: iso });
+}
+
+function showBooks(books) {
+  const sum = document.getElementById("sum");
+  const parts = FIELDS.flatMap((field, at) => {
+    const figure = make("span", "", "figure");
+    figure.append(make("b", count.format(books.total[field])), make("span", WORDS[field]));
+    return at ? [make("span", at === 1 ? "=" : "+", "sign"), figure] : [figure];
+  });
+  sum.replaceChildren(...parts);
+  const verdict = document.getElementById("verdict");
+  const wrong = books.sources.filter((one) => one.collected !== one.indexed + one.rejected + one.deleted + one.pending);
+  verdict.className = books.balanced ? "pos" : "neg";
+  verdict.textContent = books.balanced ? "✓ The books balance: every mention collected is in one place." : `▲ The books do not balance: ${wrong.map((one) => one.name).join(", ") || "ids differ"}.`;
+  if (books.verification) {
+    const { compared, missing, unknown, examples } = books.verification;
+    verdict.textContent += ` ${count.format(compared)} ids compared one by one: ${count.format(missing)} missing, ${count.format(unknown)} never collected.`;
+    if (examples.length) verdict.textContent += ` For example ${examples.slice(0, 5).join(", ")}.`;
+  }
+  for (const one of books.sources)
+    for (const field of FIELDS) {
+      const cell = document.querySelector(`tr[data-source="${CSS.escape(one.name)}"] [data-field="${field}"]`);
+      if (cell) { cell.textContent = count.format(one[field]); cell.dataset.value = one[field]; }
+    }
+  // A source that was counted only now has no row yet; the page that comes has one.
+  if (books.sources.some((one) => !document.querySelector(`tr[data-source="${CSS.escape(one.name)}"]`))) location.reload();
+  document.getElementById("books-at").replaceChildren("as of ", time(books.at));
+  document.getElementById("books").setAttribute("aria-busy", "false");
+  tellAll(document.getElementById("books"));
+}
+
+async function books(verify = false) {
+  try {
+    showBooks(await ask(`/api/v1/books${verify ? "?verify=true" : ""}`));
+  } catch (error) {
+    document.getElementById("verdict").className = "neg";
+    document.getElementById("verdict").textContent = error.message;
+  }
+}
+
+async function verify() {
+  const button = document.getElementById("verify");
+  button.disabled = true;
+  button.textContent = "Comparing …";
+  await books(true);
+  button.disabled = false;
+  button.textContent = "Compare the ids themselves";
+}
+
+async function replay(ids) {
+  try {
+    const { sent, refused } = await ask("/api/v1/rejected/replay", { method: "POST", json: { ids } });
+    toast(refused.length ? `${sent} sent round again; ${refused.length} still cannot be read` : `${sent} sent round again`);
+    await refusals();
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+async function refusals() {
+  const told = document.getElementById("rejected-told");
+  const list = document.getElementById("rejected-list");
+  const all = document.getElementById("replay-all");
+  try {
+    const { total, rejected } = await ask("/api/v1/rejected?limit=50");
+    told.textContent = total
+      ? `${count.format(total)} could not be taken; their bytes are kept as they came. Mend the cause, then send them round again.`
+      : "None: everything that came could be read, tagged and indexed.";
+    if (all) all.hidden = total === 0;
+    list.replaceChildren(...rejected.map((item) => {
+      const row = document.createElement("li");
+      const head = make("span", "", "row spread");
+      const name = make("span", "", "row");
+      name.append(make("b", item.id), make("span", `refused at ${item.stage}`, "chip"), time(item.at));
+      head.append(name);
+      if (list.dataset.mayReplay === "yes") {
+        const button = make("button", "Send round again");
+        button.type = "button";
+        button.addEventListener("click", () => replay([item.id]));
+        head.append(button);
+      }
+      const bytes = document.createElement("details");
+      const text = make("pre", item.original + (item.bytes > 2000 ? " …" : ""));
+      text.tabIndex = 0;
+      bytes.append(make("summary", `${count.format(item.bytes)} bytes as they came`), text);
+      row.append(head, make("span", item.reason), bytes);
+      return row;
+    }));
+    tellAll(list);
+  } catch (error) {
+    told.textContent = error.message;
+  }
+  document.getElementById("rejected").setAttribute("aria-busy", "false");
+}
+
+document.getElementById("verify").addEventListener("click", verify);
+document.getElementById("replay-all")?.addEventListener("click", () => replay(null));
+onKey("v", verify);
+books();
+refusals();
+setInterval(() => { if (!document.hidden) books(); }, 10_000);

@@ -32,13 +32,16 @@ function showBooks(books) {
     verdict.textContent += ` ${count.format(compared)} ids compared one by one: ${count.format(missing)} missing, ${count.format(unknown)} never collected.`;
     if (examples.length) verdict.textContent += ` For example ${examples.slice(0, 5).join(", ")}.`;
   }
-  for (const one of books.sources)
-    for (const field of FIELDS) {
-      const cell = document.querySelector(`tr[data-source="${CSS.escape(one.name)}"] [data-field="${field}"]`);
-      if (cell) { cell.textContent = count.format(one[field]); cell.dataset.value = one[field]; }
-    }
-  // A source that was counted only now has no row yet; the page that comes has one.
-  if (books.sources.some((one) => !document.querySelector(`tr[data-source="${CSS.escape(one.name)}"]`))) location.reload();
+  document.querySelector("#by-source tbody").replaceChildren(...books.sources.map((one) => {
+    const row = document.createElement("tr");
+    row.dataset.source = one.name;
+    row.append(make("td", one.name), ...FIELDS.map((field) => {
+      const cell = make("td", count.format(one[field]), "n");
+      cell.dataset.field = field;
+      return cell;
+    }), wrong.includes(one) ? make("td", "▲ does not balance", "neg") : make("td", "✓ balances", "pos"));
+    return row;
+  }));
   document.getElementById("books-at").replaceChildren("as of ", time(books.at));
   document.getElementById("books").setAttribute("aria-busy", "false");
   tellAll(document.getElementById("books"));

@@ -24,6 +24,7 @@ def refused(center: Center) -> None:
 def test_the_books_and_every_source_are_shown(screen: Open, refused: None) -> None:
     page = screen("operations").open("/sources")
     expect(page.get_by_text("The books balance")).to_be_visible()
+    page.get_by_text("By source").click()
     row = page.locator("tr[data-source=import]")
     expect(row.locator("[data-field=indexed]")).to_have_text("240")
     expect(page.locator("tr[data-source=torn] [data-field=rejected]")).to_have_text("1")

@@ -8,15 +8,20 @@ from fastapi.staticfiles import StaticFiles
 from hark import __version__
 from hark.console.center import Center
 from hark.console.guard import Guard
+from hark.console.live import Live
 from hark.console.page import STATIC
+from hark.console.pages.feed import rows
 from hark.console.problems import handle_problems
 
 ROUTERS = (
     "hark.console.api.center",
+    "hark.console.api.people",
     "hark.console.api.sources",
     "hark.console.pages.signin",
     "hark.console.pages.feed",
+    "hark.console.api.feed",
     "hark.console.pages.sources",
+    "hark.console.pages.admin",
 )
 """Modules with a `router` (fastapi.APIRouter), in the order in which routes are looked for."""
 
@@ -39,6 +44,8 @@ def create_app(center: Center) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.center = center
+    app.state.live = Live(center.bus, center.taxonomy)
+    app.state.rows = rows(center)
     for name in ROUTERS:
         router: APIRouter = import_module(name).router
         # The routes themselves, not an inclusion of them: the guard looks each one up by its path.

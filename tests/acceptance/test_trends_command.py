@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from hark.commands.times import point
 from hark.query import parse
 from hark.settings import load
+from hark.trends.tables import PARTS
 from hark.wiring import store_of
 from tests.support.center import Center
 
@@ -81,6 +83,22 @@ def test_a_spreadsheet_finds_no_formula(center: Center) -> None:
         "-1.0",
         "-0.5",
     }
+
+
+def test_files_hold_what_is_printed(center: Center) -> None:
+    folder = center.folder
+    files = "--csv", str(folder / "out.csv"), "--parquet", str(folder / "tables")
+    assert center.run("trends", "", *files, *RANGE).stdout == b""
+    printed = center.run("trends", "", "--csv", "-", *RANGE).stdout
+    assert (folder / "out.csv").read_bytes() == printed
+    rows = list(csv.DictReader(io.StringIO(printed.decode(), newline="")))
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(PARTS)
+    for part in PARTS:
+        table = pyarrow.parquet.read_table(folder / "tables" / f"{part}.parquet")
+        assert table["query"].to_pylist() == [row["query"] for row in rows if row["part"] == part]
+        assert table.schema.metadata[b"hark.zone"] == b"Asia/Kathmandu"
+    missing = center.run("trends", "", "--csv", str(folder / "no" / "out.csv"), *RANGE, expect=2)
+    assert b"cannot be written" in missing.stderr
 
 
 def test_nothing_is_said_in_words_and_what_is_wrong_too(center: Center) -> None:

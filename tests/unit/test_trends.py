@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 
 from hark.core.change import Tagged
 from hark.core.errors import SettingsError
-from hark.core.mention import Author, Enrichment, Language, Mention, Sentiment, Topic, Vader
+from hark.core.mention import Author, Enrichment, Language, Mention, Place, Sentiment, Topic, Vader
 from hark.core.protocols import Gap, Store
 from hark.query import QueryError, parse
 from hark.query.fields import values_of
 from hark.query.match import Document, Matcher
-from hark.trends import Trends, borders, net_of, period_before, trends, zone_named
+from hark.trends import Trends, borders, net_of, period_before, trends, wilson, zone_named
 from hark.trends.figures import selection_of
 from hark.trends.rising import events, read, said_in, scored
+from hark.trends.tables import COLUMNS, PARTS, rows_of
 from sinks import open_store
 from tests.support.elasticsearch import stores_on
 from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
@@ -39,10 +40,11 @@ Pairs = Sequence[tuple[Mention, Enrichment]]
 def tagged(number: int, text: str, at: datetime, label: str = "neutral", **fields: Any) -> Tagged:
     topics = fields.pop("topics", ())
     brands = fields.pop("brands", ())
+    tags_of = {name: fields.pop(name, None) for name in ("journey", "reach", "influence", "automation")}
     mention = Mention(f"x:{number}", "x", text, at, at, **fields)
     sentiment = Sentiment(label, 0.0, 0.5, Vader(0.0, 1.0, 0.0, 0.0))
     tags = tuple(Topic(topic, 0.7) for topic in topics)
-    return Tagged(mention, Enrichment("1", Language("en", 0.9), tuple(brands), sentiment, tags))
+    return Tagged(mention, Enrichment("1", Language("en", 0.9), tuple(brands), sentiment, tags, **tags_of))
 
 
 @pytest.fixture
@@ -232,6 +234,22 @@ def test_every_number_is_that_of_a_recount_and_opens_its_mentions(
     )
     cells = {(hour.weekday, hour.hour): hour.mentions.count for hour in shown.rhythm.hours}
     assert {key: count for key, count in cells.items() if count} == hours
+    for name in ("reach", "influence"):
+        best: dict[str, int] = {}
+        for mention, tags in found:
+            for handle in values_of("author", mention, tags):
+                if (value := getattr(tags, name)) is not None:
+                    best[handle] = max(value, best.get(handle, value))
+        ranking = getattr(shown.authors, f"by_{name}")
+        ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:10]
+        assert [(row.handle, getattr(row, name)) for row in ranking.rows] == ranked
+        assert ranking.complete
+    places = Counter(value for pair in found for value in values_of("place", *pair, TAXONOMY))
+    assert {row.value: row.tally.mentions.count for row in shown.places.rows} == places
+    stages = Counter(tags.journey for _, tags in found if tags.journey)
+    assert {
+        row.value: row.tally.mentions.count for row in shown.journey.rows if row.tally.mentions.count
+    } == stages
     length = sum(hour.hours for hour in shown.rhythm.hours)
     assert length == pytest.approx((shown.until.timestamp() - shown.since.timestamp()) / 3600, abs=1e-6)
 
@@ -335,7 +353,19 @@ def test_both_stores_give_the_same_trends(
         label = chance.choice(["positive", "neutral", "negative"])
         topics, brands = chance.sample(sorted(TAXONOMY), 2), chance.sample(["delta", "southwest"], 1)
         items.append(
-            tagged(number, text, at, label, topics=topics, brands=brands, author=Author(chance.choice("abc")))
+            tagged(
+                number,
+                text,
+                at,
+                label,
+                topics=topics,
+                brands=brands,
+                author=Author(chance.choice("abc")),
+                reach=chance.choice([None, 10, 40]),
+                influence=chance.randrange(100),
+                journey=chance.choice([None, "airport", "baggage"]),
+                place=chance.choice([None, Place("Dallas, TX", "US")]),
+            )
         )
     embedded = fresh(items)
     with stores_on(elasticsearch) as stores:
@@ -346,6 +376,8 @@ def test_both_stores_give_the_same_trends(
             one = asked(embedded, query, NOW - timedelta(days=4), NOW, **options)
             assert one == asked(other, query, NOW - timedelta(days=4), NOW, **options)
             assert one.rising.events
+            assert one.authors.by_reach.rows
+            assert (len(one.places.rows), len(one.countries.rows), len(one.journey.rows)) == (3, 1, 2)
 
 
 def test_a_range_within_the_hour_that_comes_twice_is_what_it_is(
@@ -360,6 +392,196 @@ def test_a_range_within_the_hour_that_comes_twice_is_what_it_is(
     assert [each.tally.mentions.count for each in shown.intervals] == [0, 1]
     assert [(row.weekday, row.hour, round(row.hours * 60)) for row in shown.rhythm.hours] == [(6, 2, 40)]
     assert shown.compared.tally.mentions.until.timestamp() <= since.timestamp()
+
+
+# Clocks
+
+
+def test_hours_of_the_week_are_those_of_the_viewers_clock(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
+    sunday = datetime(2026, 11, 1, 18, 15, tzinfo=UTC)
+    items = [tagged(1, "a", sunday), tagged(2, "b", sunday - timedelta(milliseconds=1))]
+    shown = asked(fresh(items), "", sunday - timedelta(hours=4), sunday + timedelta(hours=4), zone=NEPAL)
+    said = {
+        (hour.weekday, hour.hour): hour.mentions.count for hour in shown.rhythm.hours if hour.mentions.count
+    }
+    assert said == {(0, 0): 1, (6, 23): 1}  # Monday begins there
+
+
+@pytest.mark.parametrize(
+    ("sunday", "hour", "length"), [("2026-11-01", 1, 2.0), ("2026-03-08", 2, None), ("2026-11-08", 1, 1.0)]
+)
+def test_an_hour_of_the_week_counts_as_often_as_the_clock_shows_it(
+    fresh: Callable[[Sequence[Tagged]], Store], sunday: str, hour: int, length: float | None
+) -> None:
+    begin = datetime.fromisoformat(sunday).replace(tzinfo=CHICAGO)
+    end = begin + timedelta(days=1)
+    moments = [begin.astimezone(UTC) + timedelta(minutes=30 * half) for half in range(50)]
+    items = [tagged(number, "a", at) for number, at in enumerate(moments) if at < end.astimezone(UTC)]
+    store = fresh(items)
+    shown = asked(store, "", begin, end, zone=CHICAGO)
+    cells = {cell.hour: cell for cell in shown.rhythm.hours}
+    assert {cell.weekday for cell in shown.rhythm.hours} == {6}
+    assert (cells[hour].hours if hour in cells else None) == length
+    assert all(cell.mentions.count == 2 * cell.hours for cell in cells.values())
+    assert shown.rhythm.sample == len(items)
+    check_every_number_opens_its_mentions(store, shown)
+
+
+# Authors
+
+
+def spoken(number: int, handle: str, label: str, **fields: Any) -> Tagged:
+    return tagged(number, "a", NOW - timedelta(minutes=number + 1), label, author=Author(handle), **fields)
+
+
+def test_advocates_and_detractors_are_those_who_nearly_always_are(
+    fresh: Callable[[Sequence[Tagged]], Store],
+) -> None:
+    said = {
+        "five": "+++++", "four": "++++", "seven": "+++++++-", "six": "++++++--",
+        "foe": "------", "torn": "+-+-+-+-", "plain": "......", "brand": "+++++++++",
+    }  # fmt: skip
+    labels = {"+": "positive", "-": "negative", ".": "neutral"}
+    pairs = [(handle, labels[sign]) for handle, signs in said.items() for sign in signs]
+    items = [spoken(number, *pair) for number, pair in enumerate(pairs)]
+    store = fresh(items)
+    authors = asked(store, "", NOW - timedelta(days=1), NOW, own={"brand"}).authors
+    assert [stance.handle for stance in authors.advocates.rows] == ["five", "seven"]
+    assert [stance.handle for stance in authors.detractors.rows] == ["foe"]
+    (foe,) = authors.detractors.rows
+    assert (foe.share, foe.tally.negative.count) == (1.0, 6)
+    assert (authors.advocates.judged, authors.advocates.least, authors.advocates.complete) == (6, 5, True)
+    assert authors.without == ("brand",)
+    assert "brand" in [author.handle for author in authors.by_mentions]
+
+
+def test_one_loud_voice_does_not_hide_the_others(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
+    items = [spoken(number, "news", "neutral", reach=80, influence=50) for number in range(1_100)]
+    items += [spoken(2_000 + number, f"a{number:02}", "neutral", reach=number) for number in range(14)]
+    ranking = asked(fresh(items), "", NOW - timedelta(days=3), NOW).authors.by_reach
+    assert [(row.handle, row.reach) for row in ranking.rows] == [
+        ("news", 80), *((f"a{number:02}", number) for number in range(13, 4, -1)),
+    ]  # fmt: skip
+    assert ranking.complete
+    assert ranking.rows[0].tally.mentions.count == 1_100
+
+
+def test_reach_without_a_name_is_nobodys(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
+    at = NOW - timedelta(hours=1)
+    ranking = asked(fresh([tagged(1, "a", at, reach=70)]), "", NOW - timedelta(days=1), NOW).authors.by_reach
+    assert (ranking.rows, ranking.complete, ranking.read) == ((), True, 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share_is_that_of_newcombes_table(
+    part: int, whole: int, low: float, high: float
+) -> None:
+    # R. G. Newcombe, Two-sided confidence intervals for the single proportion, Statistics in Medicine 17 (1998)
+    assert wilson(part, whole) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+# Tables
+
+
+def test_stages_stand_in_the_order_of_the_journey(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
+    at = NOW - timedelta(hours=1)
+    stages = ["own", "after", "baggage", "plan", "airport", "airport"]
+    items = [tagged(number, "a", at, journey=stage) for number, stage in enumerate(stages)]
+    shown = asked(fresh(items), "", NOW - timedelta(days=1), NOW)
+    assert [row.value for row in shown.journey.rows] == ["plan", "airport", "baggage", "after", "own"]
+    assert shown.journey.sample == 6
+
+
+def rich(fresh: Callable[[Sequence[Tagged]], Store]) -> tuple[Store, Trends]:
+    items = [
+        spoken(
+            number, "=amy", "negative", topics=["late-flight"], brands=["delta"], journey="airport",
+            reach=10, influence=20, automation=0.1, place=Place("Dallas, TX", "US"),
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    items += [spoken(100 + number, "+bob", "positive") for number in range(6)]
+    items += [tagged(200 + number, f"flight w{number}", NOW - timedelta(hours=30)) for number in range(60)]
+    items += [
+        tagged(300 + number, f"outage flight w{number}", NOW - timedelta(hours=2)) for number in range(60)
+    ]
+    store = fresh(items)
+    gaps = [("x", Gap(NOW - timedelta(hours=2), NOW - timedelta(hours=1), "away"))]
+    return store, asked(store, "", NOW - timedelta(days=1), NOW, by="brand", gaps=gaps)
+
+
+def test_every_row_of_the_tables_opens_its_mentions(fresh: Callable[[Sequence[Tagged]], Store]) -> None:
+    store, shown = rich(fresh)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in rows_of(shown)]
+    parts = list(dict.fromkeys(row["part"] for row in rows))
+    assert parts == list(PARTS)
+    for row in rows:
+        if row["part"] == "gap":
+            assert (row["value"], row["mentions"]) == ("x: away", None)
+            continue
+        assert store.count(parse(str(row["query"])), row["since"], row["until"]) == row["mentions"]  # type: ignore[arg-type]
+        for name in ("positive", "negative"):
+            if row[name] is not None:
+                asked_for = parse(
+                    f"({row['query']}) sentiment:{name}" if row["query"] else f"sentiment:{name}"
+                )
+                assert store.count(asked_for, row["since"], row["until"]) == row[name]  # type: ignore[arg-type]
+
+
+def test_the_answer_is_json_with_lasting_names_and_comes_back_whole(
+    fresh: Callable[[Sequence[Tagged]], Store],
+) -> None:
+    _, shown = rich(fresh)
+    encoded = msgspec.json.encode(shown)
+    assert msgspec.json.decode(encoded, type=Trends) == shown
+    answer = msgspec.json.decode(encoded)
+
+    def names(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: names(inner) for name, inner in value.items()}
+        return [names(value[0])] if isinstance(value, list) and value else None
+
+    figure = dict.fromkeys(["count", "query", "since", "until"])
+    net = dict.fromkeys(["value", "low", "high", "sample"])
+    tally = {"mentions": figure, "positive": figure, "negative": figure, "net": net}
+    row = {"value": None, "tally": tally, "share": None, "compared": figure, "change": None}
+    shares = {"sample": None, "rows": [row]}
+    gap = dict.fromkeys(["source", "since", "until", "why", "closed"])
+    numbers_of_author = dict.fromkeys(["followers", "reach", "influence", "automation"])
+    author = {"handle": None, "tally": tally, "compared": figure, **numbers_of_author}
+    ranking = {"rows": [author], "complete": None, "read": None}
+    stance = {"handle": None, "tally": tally, "compared": figure, "share": None, "low": None, "high": None}
+    stances = {"rows": [stance], "least": None, "judged": None, "complete": None}
+    assert names(answer) == {
+        **dict.fromkeys(["query", "since", "until", "zone", "interval", "as_of", "by"]),
+        "gaps": [gap],
+        "tally": tally,
+        "compared": {
+            "kind": None, "tally": tally, "intervals": [figure], "gaps": None,
+        },
+        "intervals": [{"since": None, "until": None, "partial": None, "gap": None, "tally": tally | {"net": None}}],
+        "groups": [{"value": None, "tally": tally, "intervals": [tally]}],
+        "brands": shares, "sources": shares, "languages": shares, "countries": shares, "places": shares,
+        "journey": shares,
+        "topics": [{"topic": row, "children": [{"topic": row, "children": [{"topic": row, "children": None}]}]}],
+        "authors": {
+            "by_mentions": [author], "by_reach": ranking, "by_influence": ranking,
+            "advocates": stances, "detractors": stances, "without": None,
+        },
+        "rising": {
+            "events": [
+                {"terms": [None], "beside": None, "score": None, "mentions": figure, "compared": figure}
+            ],
+            **dict.fromkeys(["read", "sample_of", "compared_read", "compared_sample_of"]),
+        },
+        "rhythm": {
+            **dict.fromkeys(["since", "until", "sample"]),
+            "hours": [{"weekday": None, "hour": None, "hours": None, "mentions": figure}],
+        },
+    }  # fmt: skip
 
 
 # Net sentiment

@@ -36,7 +36,7 @@ def command(config: Path | None, data: Path | None, as_json: bool) -> None:
         _try("state", lambda: _state(settings)),
         _try("enrichment", lambda: _chain(settings)),
         _try("alert rules", lambda: _rules(settings)),
-        *_targets(settings),
+        *target_findings(settings),
         *(_source(entry, settings) for entry in settings.sources),
     ]
     for part, condition, text in findings:
@@ -91,7 +91,7 @@ def _rules(settings: Settings) -> str:
     return ", ".join(load_rules(settings.config)) or "none"
 
 
-def _targets(settings: Settings) -> list[Finding]:
+def target_findings(settings: Settings) -> list[Finding]:
     """Look at who is told, sending nothing."""
     from hark.alerts.targets import load_targets
 

@@ -1,34 +1,39 @@
 """A rule tried on history: when it would have told, what it would have missed, and what other thresholds would do.
 
-The verdicts are those of `evaluate`, on what the store counts today.
+The verdicts are those of `evaluate`, the incidents those of `incidents`: the live code path. Of buckets that were
+judged live it counts what had been collected by then, of older ones what the store holds today.
 """
 
 import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
 import msgspec
 from msgspec import Struct, field
 
+from hark.alerts import counts
+from hark.alerts.counts import BUCKET_MS
 from hark.alerts.evaluate import (
-    BUCKET_MS,
+    Blind,
     Stretch,
     Verdict,
     Window,
     evaluate,
     not_watched,
     parts,
-    read,
     told_at,
 )
-from hark.alerts.explain import Explanation, explain, hundredths
-from hark.alerts.rules import Rule
+from hark.alerts.explain import Evidence, Explanation, explain, hundredths
+from hark.alerts.incidents import Follower, Incident
+from hark.alerts.rules import BETWEEN, SHARES, Rule
 from hark.core.clock import EARLIEST, from_ms, to_ms
 from hark.core.errors import SettingsError
-from hark.core.protocols import Gap, Store
+from hark.core.protocols import Store
+from hark.query.fields import Taxonomy
 
 WARM_UP = timedelta(days=28)
 """What is read before the time that is asked about, for the baseline; alerts in it are not shown."""
@@ -36,9 +41,9 @@ MULTIPLES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 """The curve: multiples of the rule's threshold."""
 EARLY = timedelta(hours=1)
 """An alert so long before a labelled start still counts as seeing it."""
-_PART_BUCKETS = 7 * 96
+_PART_BUCKETS = 7 * 288
 _WEEK_SECONDS = 7 * 86_400
-_CHART_BEFORE, _CHART_AFTER = 96, 48
+_CHART_BEFORE, _CHART_AFTER = 288, 144
 
 Progress = Callable[[float], None]
 """Called now and then with the share of the work that is done, 0 to 1."""
@@ -55,7 +60,7 @@ class Label(Struct, frozen=True):
 
 
 class Bar(Struct, frozen=True):
-    """One quarter of an hour of a chart; `value` is None in a gap."""
+    """Five minutes of a chart; `value` is None in a gap."""
 
     start: datetime
     value: float | None
@@ -130,8 +135,10 @@ class Backtest(Struct, frozen=True):
     """Mentions of series that are not watched, because there are too many."""
     labelled: bool
     blind_buckets: int
-    """Quarters of an hour in which a source may have missed mentions."""
+    """Buckets in which a source may have missed mentions."""
     alerts: tuple[Alert, ...]
+    incidents: tuple[Incident, ...]
+    """What the alerts would have been joined to, as it would stand at the end of the time asked about."""
     outcomes: tuple[Outcome, ...]
     shipped: Point
     curve: tuple[Point, ...]
@@ -156,33 +163,50 @@ def read_labels(path: Path) -> tuple[Label, ...]:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
 
 
+class Past(Struct, frozen=True):
+    """What was known at the time.
+
+    `blind` returns which sources were away in the buckets between two times (ms); `live_since` (ms) is the first
+    bucket that was judged while it was new, None where none was.
+    """
+
+    blind: Callable[[int, int], Blind] = lambda begin, end: {}
+    live_since: int | None = None
+
+
+NOTHING_KNOWN = Past()
+
+
 def run(
     store: Store,
     rule: Rule,
+    taxonomy: Taxonomy,
     since: datetime,
     until: datetime,
-    gaps: Sequence[tuple[str, Gap]] = (),
+    past: Past = NOTHING_KNOWN,
     labels: Sequence[Label] | None = None,
     progress: Progress = lambda done: None,
 ) -> Backtest:
-    """Try `rule` on what the store holds between `since` and `until`; whole quarters of an hour, all of them closed.
+    """Try `rule` on what the store holds between `since` and `until`; whole buckets, all of them closed.
 
-    `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false alarms. Raises TransientError while the store is away.
+    `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false
+    alarms. Raises TransientError while the store is away.
     """
     since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
-    stretch = read(store, rule, begin, end, gaps)
-    first = min(stretch.cells, default=None)
+    counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since)[rule.name]
+    first = min(counted, default=None)
     start = start if first is None else max(start, first)
     # Before the first mention there is no series to judge.
-    stretch = stretch.part(end if first is None else first, end)
+    stretch = Stretch(end if first is None else first, end, counted, past.blind(begin, end))
+    evidence = Evidence(store, taxonomy, stretch.blind, past.live_since)
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
-    multiples = [m for m in MULTIPLES if rule.metric != "share-negative" or rule.threshold * m <= 1]
+    multiples = [m for m in MULTIPLES if not _is_share(rule) or rule.threshold * m <= 1]
     points: dict[float, Point] = {}
     kept = _Trial()
     for number, multiple in enumerate(multiples):
         tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
-        trial = _try(tried, stretch, start)
+        trial = _try(tried, stretch, start, Follower({rule.name: rule}, evidence) if multiple == 1 else None)
         progress((number + 1) / len(multiples))
         points[multiple] = _point(tried, trial.found, within if labels is not None else None, end - start)
         if multiple == 1:
@@ -195,12 +219,17 @@ def run(
         kept.series,
         kept.not_watched,
         labels is not None,
-        len({at for starts in stretch.blind.values() for at in starts if at >= start}),
-        tuple(_alert(store, rule, found, within) for found in kept.found),
+        sum(at >= start for at in stretch.blind),
+        tuple(_alert(evidence, rule, found, within) for found in kept.found),
+        tuple(sorted(kept.incidents.values(), key=lambda one: (one.opened, one.id))),
         tuple(_outcome(rule, label, kept.found) for label in within),
         points[1.0],
         tuple(points.values()),
     )
+
+
+def _is_share(rule: Rule) -> bool:
+    return rule.detector == "threshold" and rule.metric in SHARES
 
 
 class _Found(Struct):
@@ -220,12 +249,16 @@ class _Trial(Struct):
     """What one threshold came to."""
 
     found: list[_Found] = field(default_factory=list)
+    incidents: dict[str, Incident] = field(default_factory=dict)
     series: int = 0
     not_watched: int = 0
 
 
-def _try(rule: Rule, stretch: Stretch, start: int) -> _Trial:
-    """Go through the stretch week by week, as its verdicts take room; keep what begins from `start` on."""
+def _try(rule: Rule, stretch: Stretch, start: int, follower: Follower | None) -> _Trial:
+    """Go through the stretch week by week, as its verdicts take room; keep what begins from `start` on.
+
+    With `follower` the alerts are joined to incidents too.
+    """
     trial = _Trial()
     lasting: dict[str | None, _Found] = {}
     latest: dict[str | None, deque[Verdict]] = {}
@@ -237,6 +270,12 @@ def _try(rule: Rule, stretch: Stretch, start: int) -> _Trial:
             before.append(verdict)
             if verdict.severity or verdict.event:
                 _follow(verdict, lasting, trial.found, before)
+        if follower is not None:
+            for at, of_bucket in groupby(verdicts, key=lambda verdict: verdict.start):
+                loud = [verdict for verdict in of_bucket if verdict.severity or verdict.event]
+                if loud and at >= start:
+                    follower.step(at, {rule.name: loud})
+                    trial.incidents |= follower.incidents
         trial.series = len({verdict.group for verdict in verdicts})
     trial.found = [found for found in trial.found if found.start >= start]
     trial.not_watched = not_watched(checkpoint) if checkpoint else 0
@@ -266,7 +305,7 @@ def _follow(
         del lasting[verdict.group]
 
 
-def _alert(store: Store, rule: Rule, found: _Found, labels: Sequence[Label]) -> Alert:
+def _alert(evidence: Evidence, rule: Rule, found: _Found, labels: Sequence[Label]) -> Alert:
     window = found.window
     return Alert(
         found.group,
@@ -279,7 +318,7 @@ def _alert(store: Store, rule: Rule, found: _Found, labels: Sequence[Label]) -> 
         hundredths(window.expected) / 100,
         found.severity,
         found.worst,
-        explain(store, rule, found.group, window),
+        explain(evidence, rule, found.group, window),
         tuple(label.name for label in labels if _seen(rule, label, found) is not None),
         tuple(Bar(from_ms(one.start), one.value, one.expected, one.upper) for one in found.chart),
     )
@@ -287,16 +326,20 @@ def _alert(store: Store, rule: Rule, found: _Found, labels: Sequence[Label]) -> 
 
 def _seen(rule: Rule, label: Label, found: _Found) -> datetime | None:
     """Return when people would first have been told of `found` in the time of `label`, None if never."""
-    if label.series is not None and label.series != found.group:
+    if not _shows_in(label, found):
         return None
     told = (told_at(at, rule) for at in (found.start, *found.escalated))
     return next((at for at in told if label.begin - EARLY <= at <= label.end), None)
 
 
+def _shows_in(label: Label, found: _Found) -> bool:
+    return label.series is None or label.series in (found.group, *(found.group or "").split(BETWEEN))
+
+
 def _lasted(rule: Rule, label: Label, found: _Found) -> bool:
     """Say whether `found` was told of before `label`, and not over when that began."""
     return (
-        label.series in (None, found.group)
+        _shows_in(label, found)
         and told_at(found.start, rule) < label.begin
         and (found.ended is None or told_at(found.ended, rule) > label.begin)
     )

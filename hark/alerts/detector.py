@@ -127,11 +127,12 @@ class Detector(Struct):
         except msgspec.MsgspecError as error:
             raise FatalError(f"the state of a detector cannot be read: {error}") from error
 
-    def update(self, timestamp: float, value: float | None) -> Verdict:
+    def update(self, timestamp: float, value: float | None, share: float = 1.0) -> Verdict:
         """Judge the row that begins at `timestamp` (seconds since 1970, UTC); None is a value that is missing.
 
-        Rows may be left out: a gap teaches nothing and is no evidence. Raises RefusedError, and changes nothing, for
-        a time that is not after the last one's and for a value that is not a finite number of at least 0.
+        Rows may be left out: a gap teaches nothing and is no evidence. `share` is how much of the series could be
+        counted, 0 to 1: less of it is expected, and the row teaches the less. Raises RefusedError, and changes
+        nothing, for a time that is not after the last one's and for a value that is not a finite number of at least 0.
         """
         if value is not None and not 0 <= value < 1e15:
             raise RefusedError(f"the value {value} is not a count: a finite number of at least 0 is expected")
@@ -144,9 +145,9 @@ class Detector(Struct):
         if self.baseline.level < 0:
             if value is None:
                 return Verdict(0.0, 0.0, 0, False, 0.0, None, self.interval)
-            self.baseline.begin(value)
+            self.baseline.begin(value / share)
         found = self.baseline.expect(timestamp + self.interval / 2, weight)
-        mean = found.mean
+        mean = found.mean * share
         self._push(None if value is None else (value, mean))
         broad_threshold, sharp_threshold = self._thresholds()
         upper = highest(broad_threshold, mean, self.dispersion + EXPECTATION_VARIANCE)
@@ -162,7 +163,7 @@ class Detector(Struct):
         deviation = sqrt(mean + self.dispersion * mean * mean)
         clipped = value if settled else min(value, mean + CLIP_DEVIATIONS * deviation)
         self._disperse(value, mean)
-        self.baseline.learn(found, clipped, weight)
+        self.baseline.learn(found, clipped / share, weight * share)
         self.judged += 1
         return verdict
 

@@ -1,48 +1,61 @@
 """A rule on counts: verdicts, bucket by bucket. The one way of judging, for what is new and for history alike.
 
-A bucket (a quarter of an hour) is judged once, when it is closed: its end and the allowance for late mentions have
-passed. `evaluate` is a pure function of closed buckets and a checkpoint; cut anywhere, with the checkpoint carried
-over, it says the same as in one go. What comes in later than the allowance changes nothing that was said.
+A bucket (five minutes) is judged once, when it is closed: its end and the allowance for late mentions have passed.
+`evaluate` is a pure function of closed buckets and a checkpoint; cut anywhere, with the checkpoint carried over, it
+says the same as in one go. What comes in later than the allowance changes nothing that was said.
+
+Where a source may have missed mentions, its own are taken out, and so is the share of the expectation that it
+usually has in the series: the others go on being judged. A series that is mostly that source's is not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from math import log
 from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
 
-from hark.alerts.detector import Detector, Options, severity_of
+from hark.alerts import change, flatline
+from hark.alerts.change import Change
+from hark.alerts.counts import BUCKET_MS, Cell, Cells, Counts, closes
+from hark.alerts.detector import EXPECTATION_VARIANCE, Detector, Options, severity_of, surprise
+from hark.alerts.flatline import Flatline
 from hark.alerts.rules import BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import FatalError
-from hark.core.protocols import Bucket, Gap, Store
+from hark.core.protocols import Gap
 
-BUCKET_MS = BUCKET_SECONDS * 1000
-MOST_SERIES = 500
+MOST_SERIES = 2_000
 """Series of one rule. Later ones are not watched; how many mentions that concerns is counted."""
-SPIKE_WINDOW_ROWS = 24
+SPIKE_WINDOW_ROWS = 72
 """The detector's widest scale is six hours."""
 QUIET_MS = 3_600_000
-"""A threshold alert ends when the value has been below the threshold for an hour."""
+"""An alert that is no spike's ends when its score has been below 1 for an hour."""
+CALM_ROWS, CALM_SURPRISE, CALM_MS = 6, 1.0, 2_700_000
+"""A spike's ends when half hours have been nothing special for three quarters of an hour; the detector's own memory
+is longer, as its widest scale looks back six hours."""
+RISEN_SURPRISE = 4.0
+"""And begins anew, while the detector still remembers the last one, when a half hour is so surprising again."""
+LEAST_SHARE = 0.25
+"""A series is judged without a source that is away when the others have at least so much of it."""
+SOURCE_KEEP = 0.5 ** (BUCKET_SECONDS / (7 * 86_400))
+"""What a source's share of a series forgets in a bucket: half in a week."""
 
 Event = Literal["begin", "escalate", "end", ""]
-Cells = dict[str | None, tuple[int, int]]
-"""What one bucket counts: group → (all mentions, negative ones)."""
 Row = tuple[int, int, float]
-"""What a series remembers of a bucket: the metric's count, all mentions, what was expected."""
+"""What a series remembers of a bucket: the metric's count, what a share is taken of, what was expected."""
+Blind = Mapping[int, frozenset[str]]
+"""By the start of the bucket (ms), the sources that may have missed mentions in it."""
 
 
 class Stretch(Struct, frozen=True):
-    """Closed buckets from `begin` to `end` (ms, whole buckets); those that count nothing are left out of `cells`.
-
-    `blind` holds, for each source, the starts of buckets in which it may have missed mentions.
-    """
+    """Closed buckets from `begin` to `end` (ms, whole buckets); those that count nothing are left out of `cells`."""
 
     begin: int
     end: int
-    cells: dict[int, Cells]
-    blind: dict[str, frozenset[int]]
+    cells: Counts
+    blind: Blind
 
     def part(self, begin: int, end: int) -> "Stretch":
         """Return the buckets from `begin` to `end` of this stretch."""
@@ -51,10 +64,10 @@ class Stretch(Struct, frozen=True):
 
 
 class Window(Struct, frozen=True):
-    """The time that an alert is about (ms, whole buckets, none of them a gap), and what was counted in it.
+    """The time that an alert is about (ms, whole buckets), and what was counted in it.
 
-    `observed` and `expected` are mentions of the metric (of a share: negative ones); `volume` is what the rule's
-    minimum is held against.
+    `observed` and `expected` are of the metric (of a share: of its part); `volume` is what the rule's minimum is held
+    against. `dispersion` is that of one bucket's count, 0 where the expectation is a fixed number.
     """
 
     begin: int
@@ -62,13 +75,17 @@ class Window(Struct, frozen=True):
     observed: int
     expected: float
     volume: int
+    dispersion: float = 0.0
+    skipped: tuple[int, ...] = ()
+    """Buckets within it (ms) that were not judged, and are not in its figures."""
 
 
 class Verdict(Struct, frozen=True):
     """What is said of one series at one bucket.
 
-    `value` is None in a gap. `expected` and `upper` are of this bucket (of a threshold: the threshold). `severity`
-    and `window` are set while an incident lasts; `event` says what a person is to be told, once each.
+    `value` is None in a gap. `expected` and `upper` are of this bucket (of a threshold and a share: of its window).
+    `severity` and `window` are set while an incident lasts; `event` says what a person is to be told, once each.
+    `calm` is since when (ms) nothing has been special any more, though the incident lasts.
     """
 
     start: int
@@ -80,17 +97,26 @@ class Verdict(Struct, frozen=True):
     severity: int = 0
     event: Event = ""
     window: Window | None = None
+    calm: int | None = None
+    before: tuple[Row | None, ...] = ()
+    """Where an alert begins: the last rows of its series, this one included."""
 
 
 class _Series(Struct):
-    """One series: its detector (None for a threshold), its last rows, and the incident that lasts."""
+    """One series: its detector, its last rows, its sources' shares, and the incident that lasts."""
 
     group: str | None
-    detector: Detector | None
+    spike: Detector | None = None
+    flat: Flatline | None = None
+    change: Change | None = None
     rows: list[Row | None] = field(default_factory=list)
+    sources: dict[str, float] = field(default_factory=dict)
     loud: int | None = None
-    """Of a threshold: when it was last reached; None while there is no incident."""
+    """Of all but spikes: when the score last was 1; None while there is no incident."""
     told: bool = False
+    once: bool = False
+    """It was told of since the detector's incident began."""
+    calm: int | None = None
 
 
 class _State(Struct):
@@ -102,6 +128,18 @@ class _State(Struct):
     """Mentions of series beyond MOST_SERIES."""
 
 
+class _Said(Struct, frozen=True):
+    """What a detector says: figures of the bucket, whether its incident lasts, and how many rows stand out."""
+
+    value: float | None
+    expected: float
+    upper: float
+    score: float
+    lasting: bool
+    rows: int
+    escalates: bool = False
+
+
 def closed_until(moment: datetime, allowance_seconds: int) -> int:
     """Return the end (ms) of the last bucket that is closed at `moment`."""
     return (to_ms(moment) - allowance_seconds * 1000) // BUCKET_MS * BUCKET_MS
@@ -109,24 +147,7 @@ def closed_until(moment: datetime, allowance_seconds: int) -> int:
 
 def told_at(start: int, rule: Rule) -> datetime:
     """Return when the bucket that begins at `start` (ms) is judged, and people are told."""
-    return from_ms(start + BUCKET_MS + rule.allowance_seconds * 1000)
-
-
-def read(store: Store, rule: Rule, begin: int, end: int, gaps: Sequence[tuple[str, Gap]]) -> Stretch:
-    """Return what the store counts now from `begin` to `end` (ms, whole buckets), in one call to it.
-
-    `gaps` are the ledger's; one that was filled again is none. Raises TransientError while the store is away.
-    """
-    found = store.histogram(rule.query, BUCKET_SECONDS, from_ms(begin), from_ms(end), by=rule.group_by)
-    return Stretch(begin, end, cells_of(found), _blind(gaps, begin, end))
-
-
-def cells_of(buckets: Sequence[Bucket]) -> dict[int, Cells]:
-    """Return a histogram by start and group."""
-    cells: dict[int, Cells] = {}
-    for bucket in buckets:
-        cells.setdefault(bucket.start, {})[bucket.group] = (bucket.count, bucket.negative)
-    return cells
+    return closes(start, rule.allowance_seconds)
 
 
 def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[list[Verdict], bytes]:
@@ -142,14 +163,12 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
         cells = stretch.cells.get(start, {})
         if cells:
             _admit(state, by_group, cells, rule)
-        nobody = any(start in starts for starts in stretch.blind.values())
+        blind = stretch.blind.get(start, frozenset())
+        every = _every(cells, blind) if rule.detector == "ratio" else None
         for series in state.series:
-            blind = nobody
-            if rule.group_by == "source":
-                blind = start in stretch.blind.get(series.group or "", ())
-            counted = None if blind else cells.get(series.group, (0, 0))
-            judge = _spike if series.detector is not None else _threshold
-            verdicts.append(judge(rule, series, start, counted))
+            verdicts.append(
+                _judge(rule, series, start, cells.get(series.group, {}), blind, every, len(by_group))
+            )
     state.through = stretch.end
     return verdicts, msgspec.msgpack.encode(state)
 
@@ -157,6 +176,23 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
 def not_watched(checkpoint: bytes) -> int:
     """Return how many mentions were of series that are not watched, because there are too many."""
     return _decoded(checkpoint).not_watched
+
+
+def blind_of(gaps: Sequence[tuple[str, Gap]], begin: int, end: int) -> dict[int, frozenset[str]]:
+    """Return, for each bucket from `begin` to `end`, the sources with an open gap in it; a filled one is none."""
+    touched: dict[int, frozenset[str]] = {}
+    for source, gap in gaps:
+        if not gap.closed:
+            first = max(begin, to_ms(gap.begin) // BUCKET_MS * BUCKET_MS)
+            for start in range(first, min(end, to_ms(gap.end)), BUCKET_MS):
+                touched[start] = touched.get(start, frozenset()) | {source}
+    return touched
+
+
+def parts(stretch: Stretch, buckets: int) -> Iterator[Stretch]:
+    """Yield the stretch in parts of at most so many buckets, for progress on the way."""
+    for begin in range(stretch.begin, stretch.end, buckets * BUCKET_MS):
+        yield stretch.part(begin, min(stretch.end, begin + buckets * BUCKET_MS))
 
 
 def _restored(checkpoint: bytes, begin: int) -> _State:
@@ -181,60 +217,151 @@ def _decoded(checkpoint: bytes) -> _State:
 def _admit(state: _State, by_group: dict[str | None, _Series], cells: Cells, rule: Rule) -> None:
     """Begin a series for each group that is new, the largest first; thresholds rise with their number."""
     before = len(by_group)
-    for group in sorted(cells.keys() - by_group.keys(), key=lambda name: (-cells[name][0], name or "")):
+    sizes = {
+        group: sum(whole for _, whole in cells[group].values()) for group in cells.keys() - by_group.keys()
+    }
+    for group in sorted(sizes, key=lambda name: (-sizes[name], name or "")):
         if len(by_group) == MOST_SERIES:
-            state.not_watched += cells[group][0]
+            state.not_watched += sizes[group]
             continue
-        options = Options(interval_seconds=float(BUCKET_SECONDS), threshold=rule.threshold)
-        series = _Series(group, Detector(options=options) if rule.detector == "spike" else None)
-        by_group[group] = series
+        by_group[group] = series = _begun(rule, group)
         state.series.append(series)
     if len(by_group) != before and rule.detector == "spike":
         for series in state.series:
-            if series.detector is not None:
-                series.detector.options = msgspec.structs.replace(
-                    series.detector.options, series_watched=len(by_group)
+            if series.spike is not None:
+                series.spike.options = msgspec.structs.replace(
+                    series.spike.options, series_watched=len(by_group)
                 )
 
 
-def _spike(rule: Rule, series: _Series, start: int, counted: tuple[int, int] | None) -> Verdict:
-    detector = series.detector
-    assert detector is not None
-    value = None if counted is None else _metric(rule, counted)
-    found = detector.update(start / 1000, value)
-    row = None if counted is None or value is None else (value, counted[0], found.expected)
-    _remember(series, row, SPIKE_WINDOW_ROWS)
-    verdict = Verdict(start, series.group, value, found.expected, found.upper, found.score)
-    if found.since is None:
-        return _over(series, verdict)
-    if value is None:
-        return msgspec.structs.replace(verdict, severity=found.severity)
-    window = _window(rule, series, start, max(1, round(found.scale_seconds / BUCKET_SECONDS)))
-    return _told(rule, series, verdict, found.severity, window, escalates=found.is_alert)
-
-
-def _threshold(rule: Rule, series: _Series, start: int, counted: tuple[int, int] | None) -> Verdict:
+def _begun(rule: Rule, group: str | None) -> _Series:
     rows = rule.window_seconds // BUCKET_SECONDS
-    _remember(series, None if counted is None else (_metric(rule, counted), counted[0], 0.0), rows)
+    match rule.detector:
+        case "spike":
+            options = Options(interval_seconds=float(BUCKET_SECONDS), threshold=rule.threshold)
+            return _Series(group, spike=Detector(options=options))
+        case "flatline":
+            return _Series(group, flat=Flatline(rows))
+        case "change" | "ratio":
+            return _Series(group, change=Change(rows))
+        case _:
+            return _Series(group)
+
+
+def _judge(
+    rule: Rule,
+    series: _Series,
+    start: int,
+    cell: Cell,
+    blind: frozenset[str],
+    every: int | None,
+    watched: int,
+) -> Verdict:
+    counted, share = _counted(rule, series, cell, blind)
+    if counted is not None and every is not None:
+        counted = counted[0], every
+    if series.spike is not None:
+        said = _spike(series.spike, start, counted, share)
+    elif series.flat is not None:
+        said = _flat(rule, series, series.flat, start, counted, share, watched)
+    elif series.change is not None:
+        said = _change(rule, series, series.change, start, counted, watched)
+    else:
+        said = _threshold(rule, series, start, counted)
+    if series.spike is not None or series.flat is not None:
+        expected = said.expected
+    else:
+        expected = said.expected * counted[1] if counted is not None and series.change is not None else 0.0
+    if series.change is not None or series.spike is not None or series.flat is not None:
+        row = None if counted is None else (*counted, expected)
+        _remember(series, row, max(SPIKE_WINDOW_ROWS, said.rows))
+    return _told(rule, series, start, said)
+
+
+def _counted(
+    rule: Rule, series: _Series, cell: Cell, blind: frozenset[str]
+) -> tuple[tuple[int, int] | None, float]:
+    """Return what the sources that are there count, None when too much is away, and their share of the series."""
+    share = 1.0
+    if blind:
+        whole = sum(series.sources.values())
+        away = sum(series.sources.get(source, 0.0) for source in blind)
+        # Of a series that nothing is known of yet, nobody can say what is missing.
+        share = 1 - away / whole if whole > 0 else 0.0
+        if share < LEAST_SHARE or ("source" in rule.group_by and share < 1):
+            return None, 0.0
+    else:
+        for source in series.sources:
+            series.sources[source] *= SOURCE_KEEP
+        for source, (_, whole_of) in cell.items():
+            series.sources[source] = series.sources.get(source, 0.0) + whole_of
+    present = [counts for source, counts in cell.items() if source not in blind]
+    return (sum(part for part, _ in present), sum(whole_of for _, whole_of in present)), share
+
+
+def _every(cells: Cells, blind: frozenset[str]) -> int:
+    """Return what all series together count: what a ratio is taken of."""
+    return sum(part for cell in cells.values() for source, (part, _) in cell.items() if source not in blind)
+
+
+def _spike(detector: Detector, start: int, counted: tuple[int, int] | None, share: float) -> _Said:
+    value = None if counted is None else counted[0]
+    found = detector.update(start / 1000, value, share if counted is not None else 1.0)
+    rows = max(1, round(found.scale_seconds / BUCKET_SECONDS))
+    return _Said(
+        value, found.expected, found.upper, found.score, found.since is not None, rows, found.is_alert
+    )
+
+
+def _flat(
+    rule: Rule,
+    series: _Series,
+    detector: Flatline,
+    start: int,
+    counted: tuple[int, int] | None,
+    share: float,
+    watched: int,
+) -> _Said:
+    bar = rule.threshold * (flatline.BAR + log(max(watched, 1)))
+    value = None if counted is None else counted[0]
+    expected, score = detector.update(start / 1000, float(BUCKET_SECONDS), value, share or 1.0, bar)
+    lasting = _lasting(series, start, score >= 1, value is None)
+    return _Said(value, expected, expected, score, lasting, detector.window)
+
+
+def _change(
+    rule: Rule, series: _Series, detector: Change, start: int, counted: tuple[int, int] | None, watched: int
+) -> _Said:
+    bar = rule.threshold * change.BAR + log(max(watched, 1)) / change.BAR
+    expected, upper, score = detector.update(start / 1000, float(BUCKET_SECONDS), counted, bar)
+    known = [row for row in detector.rows if row is not None]
+    whole = sum(row[1] for row in known)
+    value = None if counted is None else sum(row[0] for row in known) / whole if whole else 0.0
+    lasting = _lasting(series, start, score >= 1 and whole >= rule.minimum_volume, value is None)
+    return _Said(value, expected, upper, score, lasting, detector.window)
+
+
+def _threshold(rule: Rule, series: _Series, start: int, counted: tuple[int, int] | None) -> _Said:
+    rows = rule.window_seconds // BUCKET_SECONDS
+    _remember(series, None if counted is None else (*counted, 0.0), rows)
     if counted is None:
-        return Verdict(start, series.group, None, rule.threshold, rule.threshold, 0.0)
+        return _Said(None, rule.threshold, rule.threshold, 0.0, series.loud is not None, rows)
     window = _window(rule, series, start, rows)
     value = float(window.observed)
-    if rule.metric == "share-negative":
+    if rule.metric in ("share-negative", "share"):
         value = window.observed / window.volume if window.volume else 0.0
     score = value / rule.threshold
-    verdict = Verdict(start, series.group, value, rule.threshold, rule.threshold, score)
-    if score >= 1 and window.volume >= rule.minimum_volume:
+    lasting = _lasting(series, start, score >= 1 and window.volume >= rule.minimum_volume, False)
+    return _Said(value, rule.threshold, rule.threshold, score, lasting, rows)
+
+
+def _lasting(series: _Series, start: int, loud: bool, missing: bool) -> bool:
+    """Say whether an incident without a memory of its own lasts: it ends after a quiet hour."""
+    if loud:
         series.loud = start
-    elif series.loud is not None and start - series.loud >= QUIET_MS:
+    elif series.loud is not None and not missing and start - series.loud >= QUIET_MS:
         series.loud = None
-    if series.loud is None:
-        return _over(series, verdict)
-    return _told(rule, series, verdict, severity_of(score), window, escalates=False)
-
-
-def _metric(rule: Rule, counted: tuple[int, int]) -> int:
-    return counted[0] if rule.metric == "count" else counted[1]
+    return series.loud is not None
 
 
 def _remember(series: _Series, row: Row | None, most: int) -> None:
@@ -251,45 +378,65 @@ def _window(rule: Rule, series: _Series, start: int, rows: int) -> Window:
         taken.append(row)
     observed, every = sum(row[0] for row in taken), sum(row[1] for row in taken)
     end = start + BUCKET_MS
-    volume = every if rule.metric == "share-negative" else observed
-    if rule.detector == "spike":
-        expected = sum(row[2] for row in reversed(taken))
-    else:
-        expected = rule.threshold * every if rule.metric == "share-negative" else rule.threshold
-    return Window(end - len(taken) * BUCKET_MS, end, observed, expected, volume)
+    share = rule.metric in ("share-negative", "share")
+    expected = sum(row[2] for row in reversed(taken))
+    if rule.detector == "threshold":
+        expected = rule.threshold * every if share else rule.threshold
+    # Of a silence what was expected is the volume, of a share what it is taken of.
+    volume = round(expected) if rule.detector == "flatline" else every if share else observed
+    dispersion = 0.0
+    if series.spike is not None:
+        dispersion = series.spike.dispersion
+    elif series.flat is not None:
+        dispersion = flatline.DISPERSION
+    return Window(end - len(taken) * BUCKET_MS, end, observed, expected, volume, dispersion)
 
 
-def _told(
-    rule: Rule, series: _Series, verdict: Verdict, severity: int, window: Window, escalates: bool
-) -> Verdict:
-    """Decide what a person hears: once that it begins, when it is large enough, and when it has grown much."""
-    event: Event = ""
-    if window.volume >= rule.minimum_volume and severity >= rule.minimum_severity:
-        if not series.told:
-            event, series.told = "begin", True
-        elif escalates:
-            event = "escalate"
-    return msgspec.structs.replace(verdict, severity=severity, window=window, event=event)
+def _told(rule: Rule, series: _Series, start: int, said: _Said) -> Verdict:
+    """Decide what a person hears: that it begins, when it is large enough; that it has grown much; that it is over."""
+    verdict = Verdict(start, series.group, said.value, said.expected, said.upper, said.score)
+    if not said.lasting:
+        event: Event = "end" if series.told else ""
+        series.told = series.once = False
+        series.calm = None
+        return msgspec.structs.replace(verdict, event=event)
+    severity = severity_of(said.score)
+    if said.value is None:
+        return msgspec.structs.replace(verdict, severity=severity, calm=series.calm)
+    window = _window(rule, series, start, said.rows)
+    recent = _recent(series) if series.spike is not None else RISEN_SURPRISE
+    if recent >= CALM_SURPRISE:
+        series.calm = None
+    elif series.calm is None:
+        series.calm = start
+    if series.calm is not None:
+        severity = max(1, severity - (start - series.calm) // BUCKET_MS)
+    event = _event(rule, series, start, severity, window, recent, said)
+    before = tuple(series.rows) if event == "begin" else ()
+    return msgspec.structs.replace(
+        verdict, severity=severity, window=window, event=event, calm=series.calm, before=before
+    )
 
 
-def _over(series: _Series, verdict: Verdict) -> Verdict:
-    if not series.told:
-        return verdict
-    series.told = False
-    return msgspec.structs.replace(verdict, event="end")
+def _event(
+    rule: Rule, series: _Series, start: int, severity: int, window: Window, recent: float, said: _Said
+) -> Event:
+    if series.told:
+        if series.calm is not None and start - series.calm >= CALM_MS:
+            series.told = False
+            return "end"
+        return "escalate" if said.escalates else ""
+    large = window.volume >= rule.minimum_volume and severity >= rule.minimum_severity
+    if not large or (series.once and (recent < RISEN_SURPRISE or said.score < 1)):
+        return ""
+    series.told = series.once = True
+    return "begin"
 
 
-def _blind(gaps: Sequence[tuple[str, Gap]], begin: int, end: int) -> dict[str, frozenset[int]]:
-    """Return, for each source, the buckets that a gap of it touches."""
-    touched: dict[str, set[int]] = {}
-    for source, gap in gaps:
-        if not gap.closed:
-            first = max(begin, to_ms(gap.begin) // BUCKET_MS * BUCKET_MS)
-            touched.setdefault(source, set()).update(range(first, min(end, to_ms(gap.end)), BUCKET_MS))
-    return {source: frozenset(starts) for source, starts in touched.items()}
-
-
-def parts(stretch: Stretch, buckets: int) -> Iterator[Stretch]:
-    """Yield the stretch in parts of at most so many buckets, for progress on the way."""
-    for begin in range(stretch.begin, stretch.end, buckets * BUCKET_MS):
-        yield stretch.part(begin, min(stretch.end, begin + buckets * BUCKET_MS))
+def _recent(series: _Series) -> float:
+    """Return how surprising the last half hour is by itself."""
+    rows = [row for row in series.rows[-CALM_ROWS:] if row is not None]
+    if not rows or series.spike is None:
+        return 0.0
+    dispersion = series.spike.dispersion / len(rows) + EXPECTATION_VARIANCE
+    return surprise(sum(row[0] for row in rows), sum(row[2] for row in rows), dispersion)

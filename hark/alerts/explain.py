@@ -1,28 +1,41 @@
-"""Why an alert: what its window counts beyond what was expected, divided by topic and by source.
+"""Why an alert: what its window counts beyond what was expected, divided by topic, source, author, place and term.
 
-Every figure is a count of the store, or adds up with such counts: the observed parts are matches of the query that
-stands beside each, and the parts that were expected share the expectation as the week before shared its mentions.
+Every figure is counted from mentions, or adds up with such counts: the observed parts are the matches of the query
+that stands beside each, and the parts that were expected share the expectation as the week before shared its
+mentions. Mentions that came too late to be judged, and those of a source that was away, are in none of them.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Literal
 
 from msgspec import Struct
 
+from hark.alerts.counts import authored, bucket_of, reach, timely
 from hark.alerts.detector import surprise
-from hark.alerts.evaluate import Window
+from hark.alerts.evaluate import Blind, Window
 from hark.alerts.rules import BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms
-from hark.core.protocols import Store
-from hark.core.tree import Field, Node, Not
+from hark.core.protocols import Hit, Store
+from hark.core.tree import And, Field, Node, Not, Or, Phrase, Query, Term
+from hark.query.fields import Taxonomy, values_of
+from hark.query.match import Document, Matcher
+from hark.trends.rising import events, said_in
 
 REFERENCE = timedelta(days=7)
-MOST_TOPICS = 4
+MOST_PARTS = 4
+"""Of topics, places and terms; of authors one more."""
 OTHER = "other"
+CORE_SHARE = 0.25
+"""What brings at least so much of the excess is what the alert is about."""
 _DAY_SECONDS = 86_400
 _DISPERSION, _SMALLEST = 0.1, 0.1
 """Of a topic's count: its dispersion, and the least that is expected of one never seen."""
 _LEAST_SURPRISE = 2.0
 """A topic with less (a chance of one in seven) is left among the others."""
+_COMPARED = 1_500
+"""Mentions before the window that its terms are compared with."""
 
 
 class Contribution(Struct, frozen=True):
@@ -36,26 +49,72 @@ class Contribution(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """The excess of a window and its parts, mentions in hundredths; each list adds up to the excess exactly.
+    """The excess of a window and its parts, in hundredths; each list adds up to the excess exactly.
 
-    A mention of several topics counts with the first of them in the list alone; the last part has none of them.
+    A mention of several topics (places, terms) counts with the first of them in the list alone; the last part has
+    none of them. `core` finds the mentions that the alert is about.
     """
 
     query: str
     excess: float
     topics: tuple[Contribution, ...]
     sources: tuple[Contribution, ...]
+    authors: tuple[Contribution, ...]
+    places: tuple[Contribution, ...]
+    terms: tuple[Contribution, ...]
+    core: str
 
 
-def explain(store: Store, rule: Rule, group: str | None, window: Window) -> Explanation:
+class Evidence:
+    """What alerts are explained from: the store, as it was when the buckets were judged."""
+
+    def __init__(self, store: Store, taxonomy: Taxonomy, blind: Blind, live_since: int | None) -> None:
+        self.store = store
+        self.taxonomy = taxonomy
+        self.blind = blind
+        self._live_since = live_since
+
+    def hits(self, query: Query, window: Window, rule: Rule) -> list[Hit]:
+        """Return the mentions of `window` that were judged, oldest first."""
+        test = timely(rule.allowance_seconds, self._live_since)
+        found = [
+            hit
+            for hit in self.store.search(query, from_ms(window.begin), from_ms(window.end), limit=None)
+            if test(hit.mention) and not self._left_out(hit, window)
+        ]
+        return sorted(found, key=lambda hit: (hit.mention.created_at, hit.mention.id))
+
+    def without(self, window: Window) -> tuple[Node, ...]:
+        """Return what a query must leave out in `window`: what was not judged, and sources while they were away."""
+        width = BUCKET_SECONDS * 1000
+        nodes: list[Node] = [
+            Not(And((_created(">=", start), _created("<", start + width)))) for start in window.skipped
+        ]
+        for source, first, last in _stretches(self.blind, window):
+            times = _created(">=", first), _created("<", last)
+            nodes.append(Not(And((Field("source", "=", source), *times))))
+        return tuple(nodes)
+
+    def _left_out(self, hit: Hit, window: Window) -> bool:
+        start = bucket_of(hit.mention.created_at)
+        return start in window.skipped or hit.mention.source in self.blind.get(start, ())
+
+
+def explain(evidence: Evidence, rule: Rule, group: str | None, window: Window) -> Explanation:
     """Divide what `window` counts of the series `group`; raises TransientError while the store is away."""
-    sides = _Sides(store, rule, group, window)
+    sides = Sides(evidence, rule, group, window)
     expected = hundredths(window.expected)
+    topics = _contributions(sides, _ranked(sides, "topic", window.expected), expected)
+    terms = _contributions(sides, _terms(sides), expected)
     return Explanation(
-        rule.selection(group).text,
+        sides.query().text,
         (window.observed * 100 - expected) / 100,
-        _contributions(sides, _topics(sides, window.expected), expected),
+        topics,
         _contributions(sides, _sources(sides), expected),
+        _contributions(sides, _authors(sides), expected),
+        _contributions(sides, _ranked(sides, "place", window.expected), expected),
+        terms,
+        _core(sides, topics, terms),
     )
 
 
@@ -66,50 +125,84 @@ class _Part(Struct, frozen=True):
     before: int
 
 
-class _Sides:
+class Sides:
     """The window, and the week before it, asked the same questions."""
 
-    def __init__(self, store: Store, rule: Rule, group: str | None, window: Window) -> None:
-        self._store = store
-        self._begin, self._end = from_ms(window.begin), from_ms(window.end)
+    def __init__(self, evidence: Evidence, rule: Rule, group: str | None, window: Window) -> None:
+        self._store = evidence.store
+        self._taxonomy = evidence.taxonomy
+        self._without = evidence.without(window)
+        self._begin = from_ms(window.begin)
         self.rule, self.group = rule, group
+        self.hits = evidence.hits(rule.selection(group), window, rule)
+        self.documents = [Document(hit.mention, hit.enrichment, evidence.taxonomy) for hit in self.hits]
+        self._weights = _weights(rule, self.hits)
+        self._values: dict[str, list[list[str]]] = {}
 
-    def count(self, *narrowed: Node) -> tuple[int, int]:
-        """Return how many match in the window, and in the week before."""
+    def query(self, *narrowed: Node) -> Query:
+        """Return what finds the mentions of the window that are narrowed so."""
+        return self.rule.selection(self.group, *narrowed, *self._without)
+
+    def within(self, narrowed: Sequence[Node]) -> list[int]:
+        """Return the places of the window's mentions that match all of `narrowed`."""
+        if not narrowed:
+            return list(range(len(self.documents)))
+        matchers = [Matcher(Query("", node)) for node in narrowed]
+        return [
+            at for at, document in enumerate(self.documents) if all(one.matches(document) for one in matchers)
+        ]
+
+    def observed(self, narrowed: Sequence[Node]) -> int:
+        """Return what the metric counts of them."""
+        return sum(self._weights[at] for at in self.within(narrowed))
+
+    def before(self, *narrowed: Node) -> int:
+        """Return how many mentions match in the week before."""
         query = self.rule.selection(self.group, *narrowed)
-        before = self._store.count(query, self._begin - REFERENCE, self._begin)
-        return self._store.count(query, self._begin, self._end), before
+        return self._store.count(query, self._begin - REFERENCE, self._begin)
+
+    def part(self, value: str, *narrowed: Node) -> _Part:
+        """Return a part of the window and of the week before."""
+        return _Part(value, narrowed, self.observed(narrowed), self.before(*narrowed))
 
     def by(self, field: str, *narrowed: Node) -> dict[str, tuple[int, int]]:
-        """Return the same for each value of `field`."""
-        query = self.rule.selection(self.group, *narrowed)
-        found: dict[str, tuple[int, int]] = {}
-        for bucket in self._store.histogram(query, BUCKET_SECONDS, self._begin, self._end, by=field):
-            here, before = found.get(bucket.group or "", (0, 0))
-            found[bucket.group or ""] = here + bucket.count, before
-        since = self._begin - REFERENCE
-        for bucket in self._store.histogram(query, _DAY_SECONDS, since, self._begin, by=field):
-            here, before = found.get(bucket.group or "", (0, 0))
-            found[bucket.group or ""] = here, before + bucket.count
-        return found
+        """Return what is observed and what was before, for each value of `field`."""
+        now: Counter[str] = Counter()
+        if field not in self._values:
+            self._values[field] = [
+                values_of(field, hit.mention, hit.enrichment, self._taxonomy) for hit in self.hits
+            ]
+        for at in self.within(narrowed):
+            for value in self._values[field][at]:
+                now[value] += self._weights[at]
+        before: Counter[str] = Counter()
+        query, since = self.rule.selection(self.group, *narrowed), self._begin - REFERENCE
+        if field != "place" or now:
+            for bucket in self._store.histogram(query, _DAY_SECONDS, since, self._begin, by=field):
+                before[bucket.group or ""] += bucket.count
+        return {value: (now[value], before[value]) for value in now.keys() | before.keys()}
+
+    def said_before(self) -> Iterable[Hit]:
+        """Yield the newest mentions before the window."""
+        return self._store.search(self.rule.selection(self.group), None, self._begin, limit=_COMPARED)
 
 
-def _sources(sides: _Sides) -> list[_Part]:
+def _sources(sides: Sides) -> list[_Part]:
     """Return all sources: each mention has exactly one."""
     found = sides.by("source").items()
     return [_Part(value, (Field("source", "=", value),), *counts) for value, counts in sorted(found)]
 
 
-def _topics(sides: _Sides, expected: float) -> list[_Part]:
-    """Return the topics that the window has surprisingly many of, without overlap, and what has none of them.
+def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
+    """Return the values that the window has surprisingly many of, without overlap, and what has none of them.
 
     The most surprising one comes first; the next is looked for among the mentions that do not have it.
     """
-    every = sides.count()
+    every = sides.observed(()), sides.before()
     parts: list[_Part] = []
     excluded: tuple[Node, ...] = ()
-    while len(parts) < MOST_TOPICS:
-        found = sides.by("topic", *excluded)
+    while len(parts) < MOST_PARTS:
+        found = sides.by(field, *excluded)
         ranked = sorted(
             (-_surprise(counts, every, expected), value)
             for value, counts in found.items()
@@ -119,10 +212,53 @@ def _topics(sides: _Sides, expected: float) -> list[_Part]:
         if not ranked or -ranked[0][0] < _LEAST_SURPRISE:
             break
         value = ranked[0][1]
-        topic = Field("topic", "=", value)
-        parts.append(_Part(value, (topic, *excluded), *found[value]))
-        excluded = (*excluded, Not(topic))
-    return [*parts, _Part(OTHER, excluded, *sides.count(*excluded))]
+        node = Field(field, "=", value)
+        parts.append(_Part(value, (node, *excluded), *found[value]))
+        excluded = (*excluded, Not(node))
+    return [*parts, sides.part(OTHER, *excluded)]
+
+
+def _authors(sides: Sides) -> list[_Part]:
+    """Return the authors who wrote most, of those who wrote twice, and all others."""
+    found: Counter[str] = Counter()
+    for hit in sides.hits:
+        found.update(values_of("author", hit.mention, hit.enrichment)[:1])
+    most = sorted((-count, handle) for handle, count in found.items() if count > 1)[: MOST_PARTS + 1]
+    nodes = [Field("author", "=", handle) for _, handle in most]
+    parts = [sides.part(node.value, node) for node in nodes]
+    return [*parts, sides.part(OTHER, *(Not(node) for node in nodes))]
+
+
+def _terms(sides: Sides) -> list[_Part]:
+    """Return what is said that was not said before, one part for what rose together, and the rest."""
+    now = [said_in(hit) for hit in sides.hits]
+    before = [said_in(hit) for hit in sides.said_before()]
+    parts: list[_Part] = []
+    excluded: tuple[Node, ...] = ()
+    if before:
+        for terms, _, _ in events(now, before)[:MOST_PARTS]:
+            node = _either(terms)
+            parts.append(sides.part(terms[0], node, *excluded))
+            excluded = (*excluded, Not(node))
+    return [*parts, sides.part(OTHER, *excluded)]
+
+
+def _either(terms: Sequence[str]) -> Node:
+    nodes: list[Term | Phrase] = []
+    for term in terms:
+        words = term.split(" ")
+        nodes.append(Term(term) if len(words) == 1 else Phrase(tuple(Term(word) for word in words)))
+    return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
+
+
+def _core(sides: Sides, topics: Sequence[Contribution], terms: Sequence[Contribution]) -> str:
+    """Return what finds the mentions that the excess is made of: of its topics, else of its terms, else all."""
+    for parts in (topics, terms):
+        whole = sum(part.excess for part in parts)
+        chosen = [part for part in parts if part.value != OTHER and part.excess >= CORE_SHARE * whole > 0]
+        if chosen:
+            return " OR ".join(f"({part.query})" for part in chosen)
+    return sides.query().text
 
 
 def _surprise(counts: tuple[int, int], every: tuple[int, int], expected: float) -> float:
@@ -131,7 +267,7 @@ def _surprise(counts: tuple[int, int], every: tuple[int, int], expected: float) 
     return surprise(counts[0], max(expected * share, _SMALLEST), _DISPERSION)
 
 
-def _contributions(sides: _Sides, parts: list[_Part], expected: int) -> tuple[Contribution, ...]:
+def _contributions(sides: Sides, parts: list[_Part], expected: int) -> tuple[Contribution, ...]:
     """Share out `expected` (hundredths) as the week before was shared; the largest excess comes first."""
     weights = [part.before for part in parts]
     if not any(weights):
@@ -143,11 +279,45 @@ def _contributions(sides: _Sides, parts: list[_Part], expected: int) -> tuple[Co
             part.observed,
             share / 100,
             (part.observed * 100 - share) / 100,
-            sides.rule.selection(sides.group, *part.narrowed).text,
+            sides.query(*part.narrowed).text,
         )
         for part, share in zip(parts, shares, strict=True)
     ]
     return tuple(sorted(found, key=lambda one: (one.value == OTHER, -one.excess, one.value)))
+
+
+def _weights(rule: Rule, hits: Sequence[Hit]) -> list[int]:
+    """Return what each mention adds to the metric: an author counts once in a bucket and source."""
+    if rule.metric == "reach":
+        return [reach(hit.mention) for hit in hits]
+    if rule.metric != "authors":
+        return [1] * len(hits)
+    seen: set[tuple[int, str, str]] = set()
+    weights = []
+    for hit in hits:
+        key = bucket_of(hit.mention.created_at), hit.mention.source, authored(hit.mention)
+        weights.append(int(key not in seen))
+        seen.add(key)
+    return weights
+
+
+def _stretches(blind: Blind, window: Window) -> list[tuple[str, int, int]]:
+    """Return (source, from, to) of the times in the window in which a source was away."""
+    found: list[tuple[str, int, int]] = []
+    width = BUCKET_SECONDS * 1000
+    starts = range(window.begin, window.end, width)
+    for source in sorted({source for start in starts for source in blind.get(start, ())}):
+        for start in starts:
+            if source in blind.get(start, ()):
+                if found and found[-1][0] == source and found[-1][2] == start:
+                    found[-1] = (source, found[-1][1], start + width)
+                else:
+                    found.append((source, start, start + width))
+    return found
+
+
+def _created(operator: Literal[">=", "<"], moment_ms: int) -> Field:
+    return Field("created", operator, from_ms(moment_ms).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def hundredths(expected: float) -> int:

@@ -9,7 +9,7 @@ from hark.alerts.explain import Contribution
 from hark.alerts.rules import BUCKET_SECONDS, Rule
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 860, 170, 44, 22
-_STYLE = """
+STYLE = """
 :root { --page: #f7f7f5; --card: #fff; --ink: #1b1d22; --muted: #5b6270; --line: #d9dbe0; --accent: #1f5fbf;
   --negative: #b3341f; --warning: #8a5a00; color-scheme: light dark }
 @media (prefers-color-scheme: dark) { :root { --page: #14161a; --card: #1c1f25; --ink: #e8eaee; --muted: #a0a7b4;
@@ -31,9 +31,9 @@ def page(result: Backtest, rule: Rule) -> str:
     title = f"{rule.title}: tried on {_time(result.since)} to {_time(result.until)}"
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>',
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>',
         f"<h1>{escape(title)}</h1>",
-        f"<p>Rule <b>{escape(rule.name)}</b>: {rule.metric} by {rule.group_by or 'nothing'}, detector {rule.detector}, "
+        f"<p>Rule <b>{escape(rule.name)}</b>: {rule.metric} by {rule.by}, detector {rule.detector}, "
         f"threshold {rule.threshold:g}; {result.series} series, {_counted(result)}. "
         f"All times are UTC.</p>",
         f"<p>{_summary(result)}</p>",
@@ -54,7 +54,7 @@ def _summary(result: Backtest) -> str:
             f"{shipped.false_alarms} false alarms, {shipped.false_alarms_a_week:.2f} a week."
         )
     if result.blind_buckets:
-        text += f" {result.blind_buckets} quarters of an hour have gaps of a source and were not judged."
+        text += f" {result.blind_buckets} buckets have gaps of a source, and were judged without it."
     return text
 
 
@@ -118,15 +118,18 @@ def _alert(alert: Alert, rule: Rule) -> str:
             f"<p>{alert.observed} in {minutes:g} minutes, {alert.expected:.2f} {word}: "
             f"<b>{alert.explanation.excess:+.2f}</b>; later up to severity {alert.worst}, {over}.{escape(saw)}</p>",
             chart(alert),
-            _contributions("topic", alert.explanation.topics),
-            _contributions("source", alert.explanation.sources),
+            contributions("topic", alert.explanation.topics),
+            contributions("source", alert.explanation.sources),
+            contributions("author", alert.explanation.authors),
+            contributions("term", alert.explanation.terms),
             f"<p><code>{escape(alert.explanation.query)}</code> from {_time(alert.window_begin)} "
             f"to {_time(alert.window_end)}</p>",
         ]
     )
 
 
-def _contributions(name: str, parts: Sequence[Contribution]) -> str:
+def contributions(name: str, parts: Sequence[Contribution]) -> str:
+    """Return the parts of an excess as a table."""
     rows = [[part.value, str(part.observed), f"{part.expected:.2f}", f"{part.excess:+.2f}"] for part in parts]
     return _table((name, "observed", "expected", "difference"), rows)
 
@@ -159,7 +162,7 @@ def chart(alert: Alert) -> str:
     marks = [
         f'<text x="{_LEFT + at * step:.1f}" y="{_HEIGHT - 6}">{bar.start:%m-%d %H:%M}</text>'
         for at, bar in enumerate(bars)
-        if at % 24 == 0 and at * step < _WIDTH - _LEFT - 60
+        if at % 72 == 0 and at * step < _WIDTH - _LEFT - 60
     ]
     told = _LEFT + _place(bars, alert.told_at) * step
     return (

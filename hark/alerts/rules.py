@@ -1,9 +1,13 @@
 """Alert rules: alerts.toml, validated. A mistake is a SettingsError with the file, the key, and what was expected."""
 
+import hashlib
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from msgspec import Struct
 
 from hark.core.errors import SettingsError
@@ -12,15 +16,30 @@ from hark.query import parse
 from hark.query.explain import text_of
 from hark.settings import read_toml
 
-BUCKET_SECONDS = 900
-"""What is judged at a time: the store's histograms are of quarters of an hour."""
+BUCKET_SECONDS = 300
+"""What is judged at a time."""
 FILE = "alerts.toml"
+BETWEEN = " × "
+"""Stands between the values of a series that is grouped by two fields."""
+_DAY_MINUTES = 24 * 60
+_JUDGING = "1"
+"""Changes when the same counts would be judged otherwise: checkpoints of before are then of no use."""
 
-Metric = Literal["count", "complaints", "share-negative"]
-GroupBy = Literal["brand", "topic", "source", "none"]
-DetectorKind = Literal["spike", "threshold"]
+Metric = Literal["count", "complaints", "share-negative", "share", "reach", "authors"]
+DetectorKind = Literal["spike", "threshold", "flatline", "change", "ratio", "source"]
+GROUPS = ("brand", "topic", "source", "place", "country", "lang")
+SHARES = ("share-negative", "share")
 
+_METRICS: dict[str, tuple[str, ...]] = {
+    "spike": ("count", "complaints", "reach", "authors"),
+    "threshold": ("count", "complaints", "reach", "authors", *SHARES),
+    "flatline": ("count", "complaints", "reach", "authors"),
+    "change": SHARES,
+    "ratio": ("count", "complaints", "reach", "authors"),
+    "source": ("count",),
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
+_QUIET = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _NEGATIVE = Field("sentiment", "=", "negative")
 _LONGEST_WINDOW_MINUTES = 24 * 60
 _LONGEST_ALLOWANCE_MINUTES = 24 * 60
@@ -30,22 +49,26 @@ class RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """One [[rule]] of alerts.toml, as written."""
 
     name: str
-    metric: Metric
     detector: DetectorKind
+    metric: Metric = "count"
     title: str = ""
     query: str = ""
-    group_by: GroupBy = "none"
+    part: str = ""
+    group_by: str | tuple[str, ...] = "none"
     threshold: float = 1.0
     window_minutes: int = 60
     minimum_volume: int = 1
     minimum_severity: int = 1
+    notify: tuple[str, ...] = ()
+    quiet_hours: str = ""
+    time_zone: str = "UTC"
 
 
 class AlertsFile(Struct, frozen=True, forbid_unknown_fields=True):
     """alerts.toml."""
 
     rule: tuple[RuleEntry, ...] = ()
-    allowance_minutes: int = 5
+    allowance_minutes: int = 2
     # Who is told stands in the same file; targets.py reads and checks it.
     target: dict[str, Any] = {}
     rota: dict[str, Any] = {}
@@ -53,36 +76,92 @@ class AlertsFile(Struct, frozen=True, forbid_unknown_fields=True):
     console: str = ""
 
 
+class Quiet(Struct, frozen=True):
+    """Hours of the day, from and to in minutes, in a time zone; may go past midnight."""
+
+    begin: int
+    end: int
+    zone: str
+
+    def at(self, moment: datetime) -> bool:
+        """Say whether `moment` is in them."""
+        local = moment.astimezone(ZoneInfo(self.zone))
+        minute = local.hour * 60 + local.minute
+        if self.begin <= self.end:
+            return self.begin <= minute < self.end
+        return minute >= self.begin or minute < self.end
+
+
 class Rule(Struct, frozen=True):
     """What is watched, and when it is told of.
 
-    `query` selects mentions; each value of `group_by` (None: all together) is a series of its own. `threshold` is a
-    multiple of the usual evidence for the detector `spike`, and a number of mentions (or a share, 0 to 1) within
-    `window_seconds` for `threshold`. `minimum_volume` counts the mentions of the metric (for a share: those that it
-    is taken of) in the window that is told of; `minimum_severity` is 1 to 10.
+    `query` selects mentions; each value of `group_by` (each pair, for two fields) is a series of its own.
+    `threshold` is a multiple of the usual evidence, and for the detector `threshold` a number of mentions (or a
+    share, 0 to 1) within `window_seconds`. `part` is the narrower query of the metric `share`. `minimum_volume`
+    counts the mentions of the metric (for a share: those that it is taken of) in the window that is told of;
+    `minimum_severity` is 1 to 10. `notify` names targets; in `quiet` hours they hear of it in the digest.
     """
 
     name: str
     title: str
     query: Query
     metric: Metric
-    group_by: Literal["brand", "topic", "source"] | None
+    group_by: tuple[str, ...]
     detector: DetectorKind
-    threshold: float
-    window_seconds: int
-    minimum_volume: int
-    minimum_severity: int
-    allowance_seconds: int
+    threshold: float = 1.0
+    window_seconds: int = 3600
+    minimum_volume: int = 1
+    minimum_severity: int = 1
+    allowance_seconds: int = 120
+    part: Query | None = None
+    notify: tuple[str, ...] = ()
+    quiet: Quiet | None = None
+
+    @property
+    def by(self) -> str:
+        """What it is grouped by, for people."""
+        return BETWEEN.join(self.group_by) or "nothing"
+
+    @property
+    def identity(self) -> str:
+        """What its checkpoints belong to: changes with whatever changes a verdict."""
+        part = self.part.text if self.part is not None else ""
+        judged = (
+            _JUDGING,
+            BUCKET_SECONDS,
+            self.name,
+            self.query.text,
+            part,
+            self.metric,
+            self.group_by,
+            self.detector,
+            self.threshold,
+            self.window_seconds,
+            self.minimum_volume,
+            self.minimum_severity,
+            self.allowance_seconds,
+        )
+        return hashlib.blake2s(msgspec.msgpack.encode(judged), digest_size=12).hexdigest()
+
+    def narrowing(self) -> tuple[Node, ...]:
+        """Return what the metric counts among the mentions of the query."""
+        if self.metric in ("complaints", "share-negative"):
+            return (_NEGATIVE,)
+        return (self.part.root,) if self.metric == "share" and self.part is not None else ()
 
     def selection(self, group: str | None, *more: Node) -> Query:
         """Return the query whose matches are what an alert on the series `group` counts, narrowed by `more`."""
         parts = [] if self.query.text.strip() == "" else [self.query.root]
-        if self.group_by is not None and group is not None:
-            parts.append(Field(self.group_by, "=", group))
-        if self.metric != "count":
-            parts.append(_NEGATIVE)
-        parts += more
-        root = And(tuple(parts)) if len(parts) > 1 else parts[0] if parts else self.query.root
+        if self.group_by and group is not None:
+            parts += [
+                Field(name, "=", value)
+                for name, value in zip(self.group_by, group.split(BETWEEN), strict=True)
+            ]
+        parts += (*self.narrowing(), *more)
+        flat: list[Node] = []
+        for part in parts:
+            flat += part.children if isinstance(part, And) else (part,)
+        root = And(tuple(flat)) if len(flat) > 1 else flat[0] if flat else self.query.root
         return Query(text_of(root), root)
 
 
@@ -117,42 +196,85 @@ def _rule(path: Path, entry: RuleEntry, allowance_seconds: int) -> Rule:
 
     if not _NAME.fullmatch(entry.name):
         raise wrong("name", "lower-case letters, digits, - and _ only", entry.name)
-    share = entry.metric == "share-negative"
-    if share and entry.detector == "spike":
-        raise wrong(
-            "detector", '"threshold", as a share is no count that a baseline could be kept of', "spike"
-        )
+    if entry.metric not in _METRICS[entry.detector]:
+        fitting = [kind for kind, metrics in _METRICS.items() if entry.metric in metrics]
+        what = " or ".join(f'"{kind}"' for kind in fitting)
+        raise wrong("detector", f'{what} for the metric "{entry.metric}"', entry.detector)
+    share = entry.detector == "threshold" and entry.metric in SHARES
     if not 0 < entry.threshold <= (1 if share else 1e9):
         raise wrong(
             "threshold", "more than 0 and at most 1" if share else "a number above 0", entry.threshold
         )
-    if not 15 <= entry.window_minutes <= _LONGEST_WINDOW_MINUTES or entry.window_minutes % 15:
+    if not 5 <= entry.window_minutes <= _LONGEST_WINDOW_MINUTES or entry.window_minutes % 5:
         raise wrong(
-            "window_minutes", f"a multiple of 15 up to {_LONGEST_WINDOW_MINUTES}", entry.window_minutes
+            "window_minutes", f"a multiple of 5 up to {_LONGEST_WINDOW_MINUTES}", entry.window_minutes
         )
     if entry.minimum_volume < 1:
         raise wrong("minimum_volume", "at least 1", entry.minimum_volume)
     if not 1 <= entry.minimum_severity <= 10:
         raise wrong("minimum_severity", "1 to 10", entry.minimum_severity)
-    try:
-        query = parse(entry.query)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: query of rule {entry.name!r}: {error}") from error
-    if _asks_for_times(query.root):
-        raise wrong("query", "no created:, since a rule says itself which time it looks at", entry.query)
+    if (entry.metric == "share") != bool(entry.part.strip()):
+        raise wrong("part", 'a query with the metric "share", and none without', entry.part)
     return Rule(
         entry.name,
         entry.title or entry.name,
-        query,
+        _query(path, entry, "query"),
         entry.metric,
-        None if entry.group_by == "none" else entry.group_by,
+        _groups(entry, wrong),
         entry.detector,
         entry.threshold,
         entry.window_minutes * 60,
         entry.minimum_volume,
         entry.minimum_severity,
         allowance_seconds,
+        _query(path, entry, "part") if entry.part.strip() else None,
+        entry.notify,
+        _quiet(entry, wrong),
     )
+
+
+def _query(path: Path, entry: RuleEntry, key: Literal["query", "part"]) -> Query:
+    text = entry.query if key == "query" else entry.part
+    try:
+        query = parse(text)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {key} of rule {entry.name!r}: {error}") from error
+    if _asks_for_times(query.root):
+        raise SettingsError(
+            f"{path}: {key} of rule {entry.name!r}: expected no created:, since a rule says itself which time it "
+            f"looks at, found {text!r}"
+        )
+    return query
+
+
+def _groups(entry: RuleEntry, wrong: Any) -> tuple[str, ...]:
+    found = (entry.group_by,) if isinstance(entry.group_by, str) else entry.group_by
+    if found in (("none",), ()):
+        found = ()
+    elif len(found) > 2 or len(set(found)) < len(found) or not set(found) <= set(GROUPS):
+        raise wrong(
+            "group_by", f'"none", one of {", ".join(GROUPS)}, or two of them in a list', entry.group_by
+        )
+    if entry.detector == "ratio" and len(found) != 1:
+        raise wrong("group_by", "the one field whose values are compared with each other", entry.group_by)
+    return found
+
+
+def _quiet(entry: RuleEntry, wrong: Any) -> Quiet | None:
+    try:
+        ZoneInfo(entry.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise wrong("time_zone", "a name such as America/Chicago", entry.time_zone) from None
+    if not entry.quiet_hours:
+        return None
+    found = _QUIET.fullmatch(entry.quiet_hours)
+    if not found:
+        raise wrong("quiet_hours", '"22:00-07:00"', entry.quiet_hours)
+    first, minute, last, last_minute = map(int, found.groups())
+    begin, end = first * 60 + minute, last * 60 + last_minute
+    if not (minute < 60 and last_minute < 60 and begin < _DAY_MINUTES and end <= _DAY_MINUTES):
+        raise wrong("quiet_hours", '"22:00-07:00"', entry.quiet_hours)
+    return Quiet(begin, end, entry.time_zone)
 
 
 def _asks_for_times(node: Node) -> bool:

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from hark import settings as settings_module
-from hark.alerts.backtest import Alert, Backtest, Label, Outcome, read_labels, run
+from hark.alerts.backtest import Alert, Backtest, Label, Outcome, Past, read_labels, run
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
 from hark.alerts.report import first_told, page
@@ -31,7 +32,7 @@ _SHOWN_PARTS = 3
 @common
 @click.argument("rule")
 @click.option("--since", default="30d", show_default=True, help="From this time on: 2026-11-01, or 30d ago.")
-@click.option("--until", help="Before this time. Default: the last quarter of an hour that is closed.")
+@click.option("--until", help="Before this time. Default: the last five minutes that are closed.")
 @click.option(
     "--incidents",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -100,7 +101,7 @@ def _range(rule: Rule, since: str, until: str | None) -> tuple[datetime, datetim
     end = closed if end is None else min(end, closed)
     if end - begin < timedelta(seconds=BUCKET_SECONDS):
         raise SettingsError(
-            f"--since: expected a time at least a quarter of an hour before {_exact(end)}, "
+            f"--since: expected a time at least five minutes before {_exact(end)}, "
             "the end of what is asked for and closed"
         )
     return begin, end
@@ -109,22 +110,30 @@ def _range(rule: Rule, since: str, until: str | None) -> tuple[datetime, datetim
 def _tried(
     settings: Settings, rule: Rule, begin: datetime, end: datetime, labels: tuple[Label, ...] | None
 ) -> Backtest:
-    from hark.wiring import state_of, store_of
+    from hark.alerts.live import blind_in, live_since
+    from hark.wiring import state_of, store_of, taxonomy_of
 
     with store_of(settings) as store, state_of(settings) as state:
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"trying {rule.name}", total=1.0)
+            past = Past(partial(blind_in, state), live_since(state))
             return run(
-                store, rule, begin, end, state.gaps(), labels, lambda done: bar.update(task, completed=done)
+                store,
+                rule,
+                taxonomy_of(settings),
+                begin,
+                end,
+                past,
+                labels,
+                lambda done: bar.update(task, completed=done),
             )
 
 
 def _print(result: Backtest, rule: Rule, console: Console) -> None:
     console.print(
-        f"{rule.title}: {rule.metric} by {rule.group_by or 'nothing'}, detector {rule.detector}, "
-        f"threshold {rule.threshold:g}",
+        f"{rule.title}: {rule.metric} by {rule.by}, detector {rule.detector}, threshold {rule.threshold:g}",
         markup=False,
     )
     console.print(
@@ -132,7 +141,9 @@ def _print(result: Backtest, rule: Rule, console: Console) -> None:
         + (f"counted from {_exact(first)}" if (first := result.counted_from) else "no mention that it counts")
     )
     if result.blind_buckets:
-        console.print(f"{result.blind_buckets} quarters of an hour have gaps of a source: not judged")
+        console.print(
+            f"{result.blind_buckets} buckets of five minutes have gaps of a source: judged without it"
+        )
     if result.not_watched:
         console.print(f"{result.not_watched} mentions were of more series than are watched")
     for alert in result.alerts:
@@ -160,7 +171,11 @@ def _print_alert(alert: Alert, word: str, console: Console) -> None:
         f"{alert.explanation.excess:+.2f}",
         markup=False,
     )
-    for name, parts in (("topics", alert.explanation.topics), ("sources", alert.explanation.sources)):
+    for name, parts in (
+        ("topics", alert.explanation.topics),
+        ("sources", alert.explanation.sources),
+        ("terms", alert.explanation.terms),
+    ):
         console.print(f"  {name}: {_parts(parts)}", markup=False)
     console.print(f"  {search_command(alert)}", markup=False, soft_wrap=True)
 

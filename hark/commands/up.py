@@ -76,6 +76,7 @@ def roles_of(settings: Settings, listener: int) -> list[Role]:
         Role("collect", hark("collect", *places)),
         *(Role(f"enrich-{n}", hark("enrich", *places, "--share", f"{n}/{workers}")) for n in range(workers)),
         *(Role(f"index-{n}", hark("index", *places, "--share", f"{n}/{indexers}")) for n in range(indexers)),
+        Role("alert", hark("alert", *places)),
         Role("notify", hark("notify", *places)),
         Role("reprocess", hark("reprocess", "work", *places)),
         Role("console", hark("console", *places, "--fd", str(listener)), fds=(listener,)),

@@ -123,22 +123,22 @@ def test_observed_and_expected_are_recomputed_from_the_mentions_alone(
             times = [hit.mention.created_at for hit in complaints(store, alert["series"])]
             assert alert["observed"] == sum(begin <= at < end for at in times)
             for bar in alert["chart"]:
-                quarter = instant(bar["start"])
-                assert bar["value"] == sum(quarter <= at < quarter + timedelta(minutes=15) for at in times)
-            # The same detector, fed by hand from the first quarter in which the brand is named at all.
+                start = instant(bar["start"])
+                assert bar["value"] == sum(start <= at < start + timedelta(minutes=5) for at in times)
+            # The same detector, fed by hand from the first bucket in which the brand is named at all.
             named = [
                 hit.mention.created_at.timestamp()
                 for hit in store.search(parse(""), limit=None)
                 if alert["series"] in hit.enrichment.brands
             ]
-            counts = Counter(int(at.timestamp() // 900) for at in times)
-            detector = Detector(options=Options(interval_seconds=900.0, series_watched=tried["series"]))
+            counts = Counter(int(at.timestamp() // 300) for at in times)
+            detector = Detector(options=Options(interval_seconds=300.0, series_watched=tried["series"]))
             expected = {
-                quarter: detector.update(quarter * 900, counts[quarter]).expected
-                for quarter in range(int(min(named) // 900), int(end.timestamp() // 900))
+                bucket: detector.update(bucket * 300, counts[bucket]).expected
+                for bucket in range(int(min(named) // 300), int(end.timestamp() // 300))
             }
-            quarters = range(int(begin.timestamp() // 900), int(end.timestamp() // 900))
-            assert alert["expected"] == pytest.approx(sum(expected[q] for q in quarters), abs=0.006)
+            buckets = range(int(begin.timestamp() // 300), int(end.timestamp() // 300))
+            assert alert["expected"] == pytest.approx(sum(expected[bucket] for bucket in buckets), abs=0.006)
 
 
 def test_contributions_add_up_and_each_is_what_its_query_counts(
@@ -151,7 +151,7 @@ def test_contributions_add_up_and_each_is_what_its_query_counts(
             explanation = alert["explanation"]
             excess = round(explanation["excess"] * 100)
             assert excess == alert["observed"] * 100 - round(alert["expected"] * 100)
-            for parts in (explanation["topics"], explanation["sources"]):
+            for parts in (explanation[name] for name in ("topics", "sources", "authors", "places", "terms")):
                 assert sum(round(part["excess"] * 100) for part in parts) == excess
                 assert sum(part["observed"] for part in parts) == alert["observed"]
                 for part in parts:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from hark.core.change import Deleted, Item, Labelled
-from hark.core.clock import from_ms, to_ms
+from hark.core.clock import from_ms, monotonic, to_ms
 from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Books, Bucket, Hit, Refusal, cursor_of
 from hark.core.tree import Query
+from hark.query import patience
 from hark.query.elastic import EVERYTHING, WORDS, Dsl, Narrowed, narrow
 from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
-from hark.query.sampling import sample_position
+from hark.query.sampling import first_place_below, place, sample_position
 from sinks.elasticsearch_client import Address, Client, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
 from sinks.elasticsearch_mapping import LEAST, Names, id_objection
@@ -217,9 +218,15 @@ class ElasticsearchStore:
         wanted = narrow(query)
         found = self._candidates(wanted, since, until, limit if wanted.exact else None, order, after)
         if not wanted.exact:
-            matches = compile_query(query).matches
-            found = (hit for hit in found if matches(Document(hit.mention, hit.enrichment, self._taxonomy)))
+            found = self._matching(query, found)
         return islice(found, limit)
+
+    def _matching(self, query: Query, hits: Iterable[Hit]) -> Iterator[Hit]:
+        matches, until = compile_query(query).matches, patience.deadline()
+        for hit in hits:
+            patience.check(until)
+            if matches(Document(hit.mention, hit.enrichment, self._taxonomy)):
+                yield hit
 
     def _candidates(
         self,
@@ -249,13 +256,33 @@ class ElasticsearchStore:
             after = hits[-1].sort
             left = None if left is None else left - size
 
-    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Return how many mentions match, of all that any process has written by now."""
+    def terms(self, pattern: str, limit: int) -> Sequence[str] | None:
+        """Return None: Elasticsearch keeps the words to itself."""
+        return None
+
+    def count(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        level: int = 0,
+    ) -> int:
+        """Return how many mentions match, of all that any process has written by now; see Store.count."""
         self._refresh()
         wanted = narrow(query)
         if not wanted.exact:
-            return sum(1 for _ in self.search(query, since, until, limit=None))
-        body = {"query": _within(wanted.dsl, since, until), "size": 0, "track_total_hits": True}
+            hits = (
+                self.search(query, since, until, limit=None)
+                if level == 0
+                else self.sample(query, since, until, None)
+            )
+            return sum(
+                1 for _ in takewhile(lambda hit: place(hit.mention.id) < first_place_below(level), hits)
+            )
+        dsl = _within(wanted.dsl, since, until)
+        if level:
+            dsl["bool"]["filter"].append({"range": {"place_in_sample": {"lt": first_place_below(level)}}})
+        body = {"query": dsl, "size": 0, "track_total_hits": True}
         answer: _Answer = self._search(body, _Answer)
         return answer.hits.total.value
 
@@ -452,8 +479,16 @@ class ElasticsearchStore:
 
     def _search(self, body: Dsl, answer: type[Any]) -> Any:
         path, options = ("/_search", _PINNED) if "pit" in body else (f"/{self._names.rows}/_search", _OPTIONS)
+        until = patience.deadline()
+        patience.check(until)
+        if until is not None:
+            body = body | {"timeout": f"{max(1, round(1000 * (until - monotonic())))}ms"}
         try:
             return self._client.ask("POST", path, answer, body, expected=(400, 404), **options)
+        except TransientError:
+            # An answer that would be a part only is refused, as by any failure: it was the time if that has passed.
+            patience.check(until)
+            raise
         except ApiError as error:
             if error.meta.status == 404:
                 raise TransientError("Elasticsearch has let go of a long search: begin it again") from error

@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Struct
 
 from hark.core.change import Deleted, Item, Labelled
-from hark.core.clock import from_ms, to_ms
+from hark.core.clock import from_ms, monotonic, to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Books, Bucket, Hit, Refusal
 from hark.core.tree import Query
-from hark.query import sqlite
+from hark.query import patience, sqlite
 from hark.query.fields import Taxonomy, value_of
 from hark.query.match import Document, Matcher
 from hark.query.sampling import LEAST_LEVEL, level, place, sample_position
@@ -45,6 +45,8 @@ from sinks.terms import Terms, expand
 _MOST_IDLE = 4
 _decode_label = msgspec.json.Decoder(Labelled).decode
 _IDS_AT_ONCE = 10_000
+_STEPS_BETWEEN_LOOKS = 2_000
+"""Of SQLite's machine, between two looks at the clock: where the match decides, some hundred rows."""
 
 
 def open_store(address: str, data_dir: Path, taxonomy: Taxonomy, generation: int = 0) -> "EmbeddedStore":
@@ -128,15 +130,28 @@ class EmbeddedStore:
             ((newest,),) = db.execute("SELECT max(newest) FROM books")
             return from_ms(newest) if newest else None
 
-    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Return how many mentions match, exactly."""
+    def terms(self, pattern: str, limit: int) -> Sequence[str] | None:
+        """Return the words of the texts that fit a pattern, None where they are more than `limit`."""
+        with self._reading() as db:
+            return expand(db, pattern, limit)
+
+    def count(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        level: int = 0,
+    ) -> int:
+        """Return how many mentions match, exactly; see Store.count."""
+        band = sqlite.ahead_of(level)
         with self._reading() as db:
             total = 0
-            for part, cell in _parts(rollups.single(query), _range(since, until)):
+            whole = rollups.single(query) if band is None else None
+            for part, cell in _parts(whole, _range(since, until)):
                 if cell is not None:
                     total += rollups.total(db, cell, *part)
                 else:
-                    found = self._selection(db, query, part)
+                    found = self._selection(db, query, part, band=band)
                     ((count,),) = db.execute(f"SELECT count(*) {found.sql}", found.parameters)
                     total += count
             return total
@@ -274,14 +289,21 @@ class EmbeddedStore:
         with translated(self._path):
             if self._closed:
                 raise ValueError("the store is closed")
+            until = patience.deadline()
+            patience.check(until)
             try:
                 db = self._idle.pop()
             except IndexError:
                 db = connect(self._path)
+            if until is not None:
+                db.set_progress_handler(lambda: monotonic() > until, _STEPS_BETWEEN_LOOKS)
             try:
                 with transaction(db, "DEFERRED"):
                     yield db
+            except apsw.InterruptError:
+                raise patience.TooSlowError from None
             finally:
+                db.set_progress_handler(None)
                 # A statement left half-way, as by a reader that had enough, holds its instant.
                 fresh = db.txn_state() == apsw.SQLITE_TXN_NONE
                 if fresh and not self._closed and len(self._idle) < _MOST_IDLE:
@@ -354,7 +376,8 @@ class EmbeddedStore:
                     ((place(id), id), n)
                     for id, n in db.execute(f"SELECT m.id, m.n {found.sql}", found.parameters)
                 ]
-                for at, n in sorted(places):
+                places.sort()
+                for at, n in places:
                     if at > last and (band is not None or level(at[0]) < LEAST_LEVEL):
                         ((data,),) = db.execute("SELECT data FROM documents WHERE n = ?", (n,))
                         yield decode_hit(cast(bytes, data))

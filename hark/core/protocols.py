@@ -237,8 +237,24 @@ class Store(Protocol):
         """
         ...
 
-    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
-        """Return how many mentions match, exactly."""
+    def count(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        level: int = 0,
+    ) -> int:
+        """Return how many mentions match, exactly; of those at `level` of the order of samples, unless that is 0.
+
+        One mention in 2 ** level is there: 0, or 3 to 20 (`hark.query.sampling`).
+        """
+        ...
+
+    def terms(self, pattern: str, limit: int) -> Sequence[str] | None:
+        """Return the words of the texts that fit a pattern (`*`, `?`), in the order of letters.
+
+        None where they are more than `limit`, and in a store that cannot list them.
+        """
         ...
 
     def histogram(

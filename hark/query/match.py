@@ -185,6 +185,11 @@ def compile_query(query: Query) -> Matcher:
     return Matcher(query)
 
 
+def occurrences_of(node: Node) -> Callable[[Document], list[Interval]]:
+    """Return what tells where the words of one part of a query stand in a document."""
+    return _compile(node).occurrences
+
+
 class _Compiled(Struct, frozen=True):
     """A node ready to run: does it hold, and (for highlights and NEAR) where do its words stand."""
 

@@ -26,6 +26,11 @@ def level(place: int) -> int:
     return min(LEVELS, _BITS - place.bit_length())
 
 
+def first_place_below(level: int) -> int:
+    """Return the first place that is not at a level or above it."""
+    return 1 << (_BITS - level)
+
+
 def sample_cursor(id: str) -> str:
     """Return the paging cursor that stands after a mention in the shuffled order: "place,id"."""
     return f"{place(id)},{id}"

@@ -82,6 +82,13 @@ def sample_bands() -> list[str | None]:
     return [*bands, None]
 
 
+def ahead_of(level: int) -> str | None:
+    """Return the expression for the mentions at a level of samples and above it; None for all."""
+    if level < LEAST_LEVEL:
+        return None
+    return _joined(" OR ", [_quoted(_mark("", ahead)) for ahead in range(level, LEVELS + 1)])
+
+
 def both(one: str | None, other: str | None) -> str | None:
     """Return the expression for what both find; None finds everything."""
     if one is None or other is None:

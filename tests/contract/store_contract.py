@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,10 +21,16 @@ from hark.core.clock import to_ms
 from hark.core.errors import SettingsError
 from hark.core.mention import Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
 from hark.core.protocols import Books, Bucket, Hit, Store, cursor_of
+from hark.core.tokens import tokens
 from hark.core.tree import Query
+from hark.query import patience
+from hark.query.difference import difference
 from hark.query.fields import values_of
+from hark.query.highlight import spans
 from hark.query.match import Document, Matcher
-from hark.query.sampling import place, sample_cursor
+from hark.query.pages import ORDERS, Order, page
+from hark.query.sampling import level, place, sample_cursor
+from hark.query.volume import volume
 from sinks import labels
 from sinks.groups import GROUPS
 from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
@@ -94,15 +100,24 @@ class Reference:
         ]
         self.hits.sort(key=lambda hit: (to_ms(hit.mention.created_at), hit.mention.id), reverse=True)
 
-    def search(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> list[Hit]:
+    def search(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[Hit]:
+        assert after is None
         matcher = Matcher(query)
-        return [
+        found = [
             hit
             for hit in self.hits
             if (since is None or hit.mention.created_at >= since)
             and (until is None or hit.mention.created_at < until)
             and matcher.matches(Document(hit.mention, hit.enrichment, TAXONOMY))
         ]
+        return found[:limit]
 
     def sample(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> list[str]:
         return sorted(ids(self.search(query, since, until)), key=lambda id: (place(id), id))
@@ -340,6 +355,9 @@ class StoreContract:
         for text in ("", "flight", "my ONEAR/2 late", "brand:delta NOT bag"):
             assert ids(store.sample(parsed(text), limit=None)) == expected
             assert ids(store.sample(parsed(text), limit=40)) == expected[:40]
+            for ahead in (3, 5):
+                counted = sum(level(place(id)) >= ahead for id in expected)
+                assert 0 < store.count(parsed(text), level=ahead) == counted
         until = NOON + timedelta(seconds=4000)
         within = Reference([*items, deleted("x:5")]).sample(EVERYTHING, NOON, until)
         assert ids(store.sample(EVERYTHING, NOON, until, limit=None)) == within
@@ -358,6 +376,88 @@ class StoreContract:
         assert found == expected
         with pytest.raises(SettingsError, match="cursor"):
             list(store.sample(EVERYTHING, after="-1,x"))
+
+    # Relevance
+
+    def test_what_says_more_of_the_query_comes_first_and_of_equals_the_newest(self, store: Store) -> None:
+        store.write(
+            [
+                tagged("x:1", "my bag is late and the bag is lost", at=NOON),
+                tagged("x:2", "my bag", at=NOON + timedelta(hours=1)),
+                tagged("x:3", "my bag is with me on this long way home to my other bags", at=NOON),
+                tagged("x:4", "all fine here", at=NOON, title="Bag lost"),
+                tagged("x:5", "my bag", at=NOON),
+                tagged("x:6", "nothing here"),
+            ]
+        )
+        found = page(store, parsed("bag OR lost"), order="relevance")
+        assert ids(found.hits) == ["x:4", "x:1", "x:2", "x:5", "x:3"]
+        assert (found.after, found.ranked, found.cut) == (None, 5, False)
+        assert ids(page(store, parsed("brand:delta"), order="relevance").hits) == ids(
+            store.search(EVERYTHING)
+        )
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_pages_of_every_order_neither_repeat_nor_skip_while_new_mentions_arrive(
+        self, store: Store, order: Order
+    ) -> None:
+        draw = random.Random(7)
+        words = ["bag", "lost", "late", "gate", "my", "the"]
+        items = [
+            tagged(
+                f"x:{i}",
+                " ".join(draw.choices(words, k=draw.randint(3, 9))),
+                NOON + timedelta(seconds=i % 50),
+            )
+            for i in range(120)
+        ]
+        store.write(items)
+        query = parsed('bag OR "lost late" OR gate')
+        expected = ids(page(store, query, order=order, limit=1000).hits)
+        found: list[str] = []
+        after: str | None = None
+        for number in range(100):
+            one = page(store, query, order=order, limit=9, after=after)
+            found += [id for id in ids(one.hits) if id.startswith("x:")]
+            after = one.after
+            if after is None:
+                break
+            late = NOON + timedelta(seconds=number % 60)
+            store.write([tagged(f"reddit:{number}", "bag bag lost late gate", late)])
+        assert found == expected
+        with pytest.raises(SettingsError, match="cursor"):
+            page(store, query, order=order, after="!!")
+
+    def test_a_volume_is_exact_where_that_is_quick(self, store: Store) -> None:
+        store.write([tagged(f"x:{i}") for i in range(40)])
+        found = volume(store, parsed("my ONEAR/2 late"), NOON, NOW)
+        assert (found.count, found.low, found.high, found.exact, found.one_in) == (40, 40, 40, True, 1)
+
+    def test_what_a_changed_query_adds_and_loses_is_counted_and_shown(self, store: Store) -> None:
+        store.write(
+            [
+                tagged("x:1", "late bag", at=NOON),
+                tagged("x:2", "late", at=NOON + timedelta(seconds=1)),
+                tagged("x:3", "lost bag", at=NOON + timedelta(seconds=2)),
+                tagged("x:4", "lost bag", at=NOW),
+            ]
+        )
+        found = difference(store, parsed("late"), parsed("bag"), NOON, NOW)
+        assert (found.kept, found.added.count, found.lost.count) == (1, 1, 1)
+        assert (ids(found.added.examples), ids(found.lost.examples)) == (["x:3"], ["x:2"])
+        assert store.count(parsed(found.added.query), NOON, NOW) == 1
+        everything = difference(store, parsed("late"), EVERYTHING, NOON, NOW, examples=0)
+        assert (everything.kept, everything.added.count, everything.lost.count) == (2, 1, 0)
+        assert store.count(parsed(everything.added.query), NOON, NOW) == 1
+        assert difference(store, EVERYTHING, parsed("late"), NOON, NOW).lost.count == 1
+
+    def test_a_reader_that_waits_no_longer_is_told_so(self, store: Store) -> None:
+        store.write([tagged("x:1")])
+        with patience.within(0), pytest.raises(patience.TooSlowError, match="shorter time"):
+            list(store.search(parsed("my ONEAR/2 late")))
+        with patience.within(60):
+            assert ids(store.search(parsed("my ONEAR/3 late"))) == ["x:1"]
+        assert store.count(EVERYTHING) == 1
 
     # As of
 
@@ -554,6 +654,9 @@ class StoreContract:
             assert store.count(query, begin, end) == len(within), query.text
             assert ids(store.search(query, begin, end)) == ids(within[:50]), query.text
             assert ids(store.sample(query, limit=None)) == reference.sample(query), query.text
+            ahead = sum(level(place(hit.mention.id)) >= 3 for hit in found)
+            assert store.count(query, level=3) == ahead, query.text
+            self.check_order_and_spans(store, reference, query)
             by = (None, *GROUPS)[number % (len(GROUPS) + 1)]
             width = WIDTHS[number % len(WIDTHS)]
             assert store.histogram(query, width, begin, end, by) == reference.histogram(
@@ -561,6 +664,18 @@ class StoreContract:
             ), (query.text, width, by)
             field = GROUPS[number % len(GROUPS)]
             assert store.top(query, field, limit=1000) == reference.top(query, field), (query.text, field)
+
+    def check_order_and_spans(self, store: Store, reference: Reference, query: Query) -> None:
+        """Compare the order of relevance, and look at what is marked as found."""
+        ranked = page(store, query, order="relevance", limit=1000, taxonomy=TAXONOMY)
+        expected = page(cast(Store, reference), query, order="relevance", limit=1000, taxonomy=TAXONOMY)
+        assert ids(ranked.hits) == ids(expected.hits), query.text
+        for hit in ranked.hits[:5]:
+            end = 0
+            for start, stop in spans(query, hit.mention, hit.enrichment, TAXONOMY):
+                assert end <= start < stop <= len(hit.mention.text), query.text
+                assert tokens(hit.mention.text[start:stop]), query.text
+                end = stop
 
 
 @st.composite

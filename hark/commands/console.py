@@ -11,6 +11,7 @@ from hark.commands.roles import start
 from hark.core.errors import SettingsError
 
 PORT = 8765
+DRAIN_SECONDS = 5
 
 
 @click.command()
@@ -29,10 +30,18 @@ def command(config: Path | None, data: Path | None, port: int, host: str, fd: in
     listener = socket.socket(fileno=fd) if fd is not None else listen(host, port)
     with console_of(settings) as center:
         app = create_app(center)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        settled = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            server_header=False,
+        )
+        server = uvicorn.Server(settled)
 
         def watch() -> None:
             stop.wait()
+            app.state.live.close()  # streams never end by themselves
             server.should_exit = True
 
         threading.Thread(target=watch, daemon=True).start()

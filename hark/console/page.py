@@ -1,5 +1,6 @@
 """Pages: the templates, what every one of them is given, and how numbers and times look in them."""
 
+import contextlib
 import re
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +18,7 @@ from hark.console.center import Center, center
 from hark.console.said import marked, told
 from hark.console.view import RANGES, read_view, view
 from hark.core.clock import from_ms, to_ms
+from hark.core.errors import TransientError
 
 STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -70,6 +72,9 @@ def pulse(center: Center) -> Pulse:
         and moment - (state.alive_ms or 0) < _LIVE_SECONDS * 1000
     ]
     newest = [state.newest_ms for state in states.values() if state.newest_ms is not None]
+    if not newest:  # files are imported without a source
+        with contextlib.suppress(TransientError):  # the footer says what is known; the screen tells the rest
+            newest = [to_ms(moment) for moment in [center.whole_store.as_of()] if moment is not None]
     silent = tuple(name for name in names if name not in live)
     return Pulse(len(live), len(names), max(newest, default=None), silent)
 

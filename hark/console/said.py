@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 from markupsafe import Markup, escape
 from msgspec import Struct
@@ -10,6 +11,7 @@ from hark.core.protocols import Hit
 
 LONGEST = 4_000
 """Characters of a text that a page shows at first; the whole is a click away."""
+MOST_MARKS = 200
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -27,7 +29,7 @@ def pieces(
     revealed: bool = False,
     longest: int | None = LONGEST,
 ) -> list[Piece]:
-    """Return the mention's text in pieces: `marks` are (start, end, kind, title); the earlier of two that overlap wins.
+    """Return the mention's text in pieces: `marks` are (start, end, kind, title); the first of two that overlap wins.
 
     Where the enrichment found personal data, its kind stands in its place, unless `revealed`.
     """
@@ -39,7 +41,7 @@ def pieces(
     ]
     # Personal data first: a mark across it must not bring it out.
     found: list[tuple[int, int, str, str]] = []
-    for mark in [*hidden, *sorted(marks)]:
+    for mark in [*hidden, *islice(marks, MOST_MARKS)]:
         if mark[0] < mark[1] and not any(mark[0] < other[1] and other[0] < mark[1] for other in found):
             found.append(mark)
     result: list[Piece] = []

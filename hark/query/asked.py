@@ -77,8 +77,8 @@ def _nodes(root: Node) -> Iterator[Node]:
         yield node
         match node:
             case And(children) | Or(children) | Phrase(children):
-                waiting.extend(children)
+                waiting.extend(reversed(children))
             case Near(left, right):
-                waiting += [left, right]
+                waiting += [right, left]
             case Not(child):
                 waiting.append(child)

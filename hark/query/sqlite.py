@@ -26,7 +26,7 @@ DEEPEST = 28
 _NOTHING = '"=="'
 _MARKED = {"followers": 1_024, **dict.fromkeys(("reach", "influence", "automation", "priority"), 50)}
 """Numbers from which on they are marked: the few great ones, which a search would look for row by row."""
-_LAST_TEN = 10
+_LAST_POWER, _LAST_TEN = 31, 10
 _FURTHEST = (1 << 63) - 1
 
 Expand = Callable[[str], Sequence[str] | None]
@@ -299,7 +299,7 @@ def _marked(name: str, operator: str, bound: int) -> str | None:
 
 def _size(name: str, value: int) -> int:
     """Return the power of two above a number of followers, the ten of a number from 0 to 100."""
-    return min(value, _FURTHEST).bit_length() if name == "followers" else min(value // 10, _LAST_TEN)
+    return min(value.bit_length(), _LAST_POWER) if name == "followers" else min(value // 10, _LAST_TEN)
 
 
 def _mark(name: str, size: int) -> str:

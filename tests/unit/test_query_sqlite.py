@@ -96,7 +96,7 @@ def marks(name: str, least: int, greatest: int) -> str:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("followers>=1024", marks("followers", 11, 63)),
+        ("followers>=1024", marks("followers", 11, 31)),
         ("followers>1023", None),
         ("followers:5000", '"=followers~13"'),
         ("delay priority>=95", f'({marks("priority", 9, 10)} AND "delay")'),

@@ -434,7 +434,7 @@ class Reprocessing:
         """Show another generation, by default the newest; returns its number.
 
         Waits until it has all that was in the log when this began, at most CATCH_UP_SECONDS, and raises
-        SettingsError while it is being built or when its books do not balance.
+        SettingsError while it is being built, or when its books lack more than those of the one that is shown.
         """
         chosen = self._other(number)
         if chosen.status != "ready":
@@ -442,9 +442,8 @@ class Reprocessing:
                 f"generation {chosen.number} is being built: `hark reprocess status` shows how far it is"
             )
         self._caught_up(chosen, stop or threading.Event())
-        with contextlib.closing(self.open_store(chosen.number)) as store:
-            books = Ledger(self.bus, store, self.state, lambda: ways(shown(self.generations))).books()
-        wrong = [source.name for source in books if not source.balanced]
+        before, after = self._short(self.generations.serving()), self._short(chosen.number)
+        wrong = [source for source, number in after.items() if number > before.get(source, 0)]
         if wrong:
             raise SettingsError(
                 f"generation {chosen.number} does not hold all that was collected from {', '.join(wrong)}: it is not "
@@ -452,6 +451,15 @@ class Reprocessing:
             )
         self._flip(chosen.number)
         return chosen.number
+
+    def _short(self, number: int) -> dict[str, int]:
+        """Return for each source how many mentions are missing from a generation's books."""
+        with contextlib.closing(self.open_store(number)) as store:
+            books = Ledger(self.bus, store, self.state, lambda: ways(shown(self.generations))).books()
+        return {
+            book.name: book.collected - book.indexed - book.rejected - book.deleted - book.pending
+            for book in books
+        }
 
     def rollback(self) -> int:
         """Show again, at once, the generation that was shown before; returns its number."""

@@ -45,7 +45,9 @@ class Feeder:
         source: Store,
         stop: threading.Event,
         clock: Clock = now,
+        ticks: Callable[[], float] = monotonic,
     ) -> None:
+        """`ticks` are the seconds that the rate is kept by."""
         self._number = number
         self._way = Way(number)
         self._generations = generations
@@ -53,6 +55,7 @@ class Feeder:
         self._source = source
         self._stop = stop
         self._clock = clock
+        self._ticks = ticks
 
     def run(self) -> bool:
         """Do what is left; True when the generation is ready, False when `stop` came first."""
@@ -89,7 +92,7 @@ class Feeder:
 
     def _rows(self, generation: Generation) -> None:
         since = None if generation.since_ms is None else from_ms(generation.since_ms)
-        cursor, due = generation.cursor, monotonic()
+        cursor, due = generation.cursor, self._ticks()
         size = min(PAGE, max(1, int(generation.rate))) if generation.rate else PAGE
         while self._until(self._has_room):
             page, after = self._source.history(cursor, size)
@@ -102,8 +105,8 @@ class Feeder:
             self._generations.advance(self._number, after, len(page))
             cursor = after
             if generation.rate:
-                due = max(due, monotonic() - 1) + len(page) / generation.rate
-                self._stop.wait(max(0.0, due - monotonic()))
+                due = max(due, self._ticks() - 1) + len(page) / generation.rate
+                self._stop.wait(max(0.0, due - self._ticks()))
 
     def _settle(self, generation: Generation) -> None:
         del generation

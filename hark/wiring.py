@@ -115,7 +115,11 @@ def state_of(settings: Settings) -> Iterator[State]:
 def ledger_of(settings: Settings) -> Iterator[tuple[Ledger, State]]:
     """Open what the books are made from."""
     with bus_of(settings) as bus, store_of(settings) as store, state_of(settings) as state:
-        yield Ledger(bus, store, state, lambda: ways(shown(Generations(state)))), state
+        yield _ledger(bus, store, state), state
+
+
+def _ledger(bus: Bus, store: Store, state: State) -> Ledger:
+    return Ledger(bus, store, state, lambda: ways(shown(Generations(state))))
 
 
 @contextlib.contextmanager
@@ -143,7 +147,7 @@ def console_of(settings: Settings) -> "Iterator[Center]":
             topics={topic.id: topic.title or topic.id for topic in topics},
             health=lambda: health(settings.data, state),
             clock=now,
-            bookkeeper=Bookkeeper(Ledger(bus, cast(Store, store), state), now),
+            bookkeeper=Bookkeeper(_ledger(bus, cast(Store, store), state), now),
         )
 
 
@@ -172,10 +176,15 @@ def serving_of(settings: Settings) -> int:
         return watch.now().serving
 
 
-def taxonomy_of(settings: Settings, number: int = 0) -> Taxonomy:
-    """Return the ancestors of each topic of a generation's topics.toml; raises SettingsError."""
+def taxonomy_of(settings: Settings, number: int | None = None) -> Taxonomy:
+    """Return the ancestors of each topic of a generation's topics.toml (None: of the one that is shown).
+
+    Raises SettingsError; TransientError while a state database that must be asked is away.
+    """
     from enrich.phrasebook import Taxonomy as TopicsFile
 
+    if number is None:
+        number = serving_of(settings)
     config, _ = settings_of(settings.config, settings.data, _generation(settings, number))
     topics = read_toml(config / "topics.toml", TopicsFile).topic
     return ancestors({topic.id: [topic.parent] if topic.parent else [] for topic in topics})

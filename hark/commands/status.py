@@ -10,9 +10,12 @@ from rich.table import Table
 
 from hark import settings as settings_module
 from hark.commands.options import common
+from hark.commands.reprocess import lines
 from hark.commands.show import harmless, local
 from hark.core.clock import from_ms
+from hark.generations import Progress
 from hark.ledger import SourceBooks, Verification
+from hark.settings import Settings
 from hark.state import SourceState, State
 
 
@@ -35,6 +38,7 @@ def command(config: Path | None, data: Path | None, verify: bool, as_json: bool)
         else:
             books = ledger.books()
         sources = _rows(books, state)
+    generations = _generations(settings)
     balanced = all(source.balanced for source in books)
     if verification is not None:
         balanced = balanced and not verification.missing and not verification.unknown
@@ -42,11 +46,24 @@ def command(config: Path | None, data: Path | None, verify: bool, as_json: bool)
         body: dict[str, object] = {"sources": sources, "balanced": balanced}
         if verification is not None:
             body["verification"] = verification
+        if generations:
+            body["generations"] = generations
         click.echo(msgspec.json.encode(body).decode())
     else:
         _print(sources, balanced, verification)
+        for line in lines(generations):
+            click.echo(line)
     if not balanced:
         raise SystemExit(1)
+
+
+def _generations(settings: Settings) -> list[Progress]:
+    """Return the generations of the index, where there is more than the first."""
+    from hark.wiring import reprocessing_of
+
+    with reprocessing_of(settings) as center:
+        found = center.overview()
+    return found if len(found) > 1 or any(each.number for each in found) else []
 
 
 def _rows(books: list[SourceBooks], state: State) -> list[dict[str, object]]:

@@ -57,7 +57,7 @@ def _try_parts(settings: Settings) -> None:
     """Open each part once: a wrong address is told here and now; a server that is away is waited for."""
     from hark.wiring import bus_of, state_of, store_of, taxonomy_of
 
-    taxonomy_of(settings)
+    taxonomy_of(settings, 0)
     for open_part in (bus_of, store_of, state_of):
         try:
             with open_part(settings):

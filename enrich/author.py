@@ -23,6 +23,7 @@ Each is None where nothing was given to judge by.
 
 import re
 from collections.abc import Sequence
+from datetime import UTC
 from math import exp, log10
 
 from enrich import Context
@@ -154,13 +155,15 @@ def _measured(mention: Mention, author: Author) -> list[tuple[float, str]]:
     """Return the signs in numbers: (log-odds, why)."""
     signs = []
     followers, following, posts = author.followers, author.following, author.posts
-    if author.created_at is not None:
-        days = (mention.created_at - author.created_at).total_seconds() / 86_400
-        if days < 30:
+    made = author.created_at
+    if made is not None:
+        made = made if made.tzinfo is not None else made.replace(tzinfo=UTC)
+        days = (mention.created_at - made).total_seconds() / 86_400
+        if 0 <= days < 30:
             signs.append((0.7, "an account younger than 30 days"))
         elif days > 5 * 365:
             signs.append((-0.5, "an account older than five years"))
-        if posts is not None and posts >= 50 * max(30.0, days):
+        if posts is not None and days >= 0 and posts >= 50 * max(30.0, days):
             signs.append((2.5, "50 posts a day and more, all the time"))
         if not author.description:
             signs.append((0.3, "no description"))

@@ -16,7 +16,7 @@ from enrich.chain import Chain
 from hark.commands.options import common
 from hark.core.clock import EARLIEST
 from hark.core.errors import RefusedError
-from hark.core.mention import Author, Mention
+from hark.core.mention import Author, Mention, Metrics
 
 LONGEST_LINE_BYTES = 8_000_000
 _READ_BYTES = 1 << 18
@@ -36,6 +36,8 @@ class _Line(Struct):
     lang: str | None = None
     repost_of: str | None = None
     in_reply_to: str | None = None
+    metrics: Metrics | None = None
+    client: str | None = None
     enrichment: msgspec.Raw | UnsetType = UNSET
 
 
@@ -185,4 +187,6 @@ def _mention(found: _Line, number: int) -> Mention:
         in_reply_to=found.in_reply_to,
         repost_of=found.repost_of,
         lang=found.lang,
+        metrics=found.metrics,
+        client=found.client,
     )

@@ -354,7 +354,7 @@ def _print_authors(shown: Trends, console: Console) -> None:
 def _print_ranking(title: str, name: str, ranking: Ranking, console: Console) -> None:
     if not ranking.rows:
         return
-    table = _table(title, name, "followers", "a program", "mentions", console=console)
+    table = _table(title, name, "followers", "automated", "mentions", console=console)
     for author in ranking.rows[:_MOST_SHOWN]:
         value = author.reach if name == "reach" else author.influence
         followers = "" if author.followers is None else f"{author.followers:,}"

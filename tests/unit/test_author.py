@@ -121,6 +121,10 @@ def test_an_ordinary_account_is_not_called_a_program(author: Author) -> None:
     assert automation < 0.25
 
 
+def test_an_account_that_is_younger_than_its_mention_says_nothing_of_its_age() -> None:
+    assert parts(judged(Author("amy", created_at=NOW + YEAR, description="hi")), "automation") == {}
+
+
 def test_weak_signs_together_leave_it_open() -> None:
     author = Author("Amy19283746", followers=20, following=3_000, created_at=NOW - timedelta(days=3))
     draft = judged(author)
@@ -144,7 +148,7 @@ _numbers = st.one_of(st.none(), st.integers())
         description=st.one_of(st.none(), st.text()),
         followers=_numbers, following=_numbers, posts=_numbers,
         verified=st.one_of(st.none(), st.booleans()),
-        created_at=st.one_of(st.none(), st.datetimes(timezones=st.just(UTC))),
+        created_at=st.one_of(st.none(), st.datetimes(timezones=st.sampled_from([UTC, None]))),
     ),
     st.builds(Metrics, likes=_numbers, reposts=_numbers, replies=_numbers, quotes=_numbers, views=_numbers),
     st.one_of(st.none(), st.text()),

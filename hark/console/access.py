@@ -19,7 +19,8 @@ from starlette.types import Scope
 from hark.state.people import ApiKey, Person, Session
 
 PERMISSIONS: Mapping[str, str] = {
-    "self": "one's own account: sign out, one's own keys and sessions",
+    "self": "what everybody has who is signed in: who one is, how the center is",
+    "account": "one's own password, keys and sessions; of no API key's scope, or a key could make others",
     "feed": "the live feed, single mentions and their threads",
     "search": "search and saved searches",
     "trends": "trends",
@@ -36,7 +37,7 @@ PERMISSIONS: Mapping[str, str] = {
     "reprocess": "reprocess history, promote and roll back",
     "admin": "people, keys, sessions, the audit log, erasure",
 }
-_EVERYONE = {"self", "feed", "search", "trends"}
+_EVERYONE = {"self", "account", "feed", "search", "trends"}
 ROLES: Mapping[str, frozenset[str]] = {
     "agent": frozenset(_EVERYONE | {"reveal", "label", "alerts", "wall"}),
     "lead": frozenset(
@@ -56,7 +57,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "read:center": frozenset({"self", "sources", "quality"}),
     "write:labels": frozenset({"self", "label"}),
     "write:incidents": frozenset({"self", "respond", "rules"}),
-    "admin": frozenset(PERMISSIONS),
+    "admin": frozenset(PERMISSIONS) - {"account"},
 }
 """What each scope of an API key grants, as far as its owner's role grants it too."""
 PUBLIC = frozenset({"/healthz", "/metrics", "/login", "/login/oidc", "/login/oidc/back", "/static"})

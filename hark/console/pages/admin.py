@@ -122,13 +122,13 @@ def show_audit(
     )
 
 
-@router.get("/account", dependencies=[allow("self")])
+@router.get("/account", dependencies=[allow("account")])
 def show_account(request: Request, center: Parts, who: Asker) -> Response:
     """Show one's own password, keys and sessions."""
     return _account(request, center, who)
 
 
-@router.post("/account/password", dependencies=[allow("self")])
+@router.post("/account/password", dependencies=[allow("account")])
 def change_password(
     request: Request,
     center: Parts,
@@ -137,7 +137,6 @@ def change_password(
     new: str = Form("", max_length=2_000),
 ) -> Response:
     """Give oneself a new password; all one's sessions end, this one too."""
-    _in_person(who)
     if center.people.check(who.name, old) is None:
         return _account(request, center, who, "The old password is not right.")
     try:
@@ -147,7 +146,7 @@ def change_password(
     return RedirectResponse("/login", 303)
 
 
-@router.post("/account/keys", dependencies=[allow("self")])
+@router.post("/account/keys", dependencies=[allow("account")])
 def make_key(
     request: Request,
     center: Parts,
@@ -156,7 +155,6 @@ def make_key(
     title: str = Form("", max_length=200),
 ) -> Response:
     """Make a key for a program of one's own; its secret is shown this once."""
-    _in_person(who)
     try:
         key, secret = center.people.make_key(title, who.name, scopes, who.brands or (), by=who.name)
     except SettingsError as error:
@@ -164,32 +162,22 @@ def make_key(
     return _account(request, center, who, made=(key.title, secret))
 
 
-@router.post("/account/keys/{id}/revoke", dependencies=[allow("self")])
+@router.post("/account/keys/{id}/revoke", dependencies=[allow("account")])
 def revoke_own_key(center: Parts, who: Asker, id: str) -> Response:
     """Make a key of one's own useless."""
-    _in_person(who)
     if id not in {key.id for key in center.people.keys(who.name)}:
         raise HTTPException(404, f"You have no key {id}")
     center.people.revoke_key(id, who.name)
     return RedirectResponse("/account", 303)
 
 
-@router.post("/account/sessions/{hash}/end", dependencies=[allow("self")])
+@router.post("/account/sessions/{hash}/end", dependencies=[allow("account")])
 def end_own_session(center: Parts, who: Asker, hash: str) -> Response:
     """Sign a browser of one's own out."""
-    _in_person(who)
     if hash not in {session.hash for session in center.people.sessions(who.name)}:
         raise HTTPException(404, "That session is over already")
     center.people.end_session(hash, who.name)
     return RedirectResponse("/account", 303)
-
-
-def _in_person(who: Who) -> None:
-    # A key that could make keys or change the password would be as good as the person.
-    if who.key is not None:
-        raise HTTPException(
-            403, "An account is changed by its person, signed in with a browser; not by a key"
-        )
 
 
 def _brands(center: Center, role: str | None, brands: list[str]) -> tuple[str, ...]:
@@ -219,7 +207,6 @@ def _people(request: Request, center: Center, wrong: str = "", name: str = "") -
 def _account(
     request: Request, center: Center, who: Who, wrong: str = "", made: tuple[str, str] | None = None
 ) -> Response:
-    _in_person(who)
     return page(
         request,
         "account.html",

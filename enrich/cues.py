@@ -64,7 +64,9 @@ class Cues:
         for phrase, owners in phrases.items():
             for pattern in self._symbols.patterns(phrase):
                 patterns.setdefault(pattern, []).extend(owners)
-        self._owners = [tuple(owners) for owners in patterns.values()]
+        # Thousands of patterns have a few hundred owners: each kept once, they stay in the processor's cache.
+        kept: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
+        self._owners = [kept.setdefault(owners, owners) for owners in map(tuple, patterns.values())]
         self._automaton = AhoCorasick(
             list(patterns), store_patterns=False, implementation=Implementation.ContiguousNFA
         )
@@ -84,8 +86,9 @@ class Cues:
         owners_of = self._owners
         if len(line) == len(tokens):
             for pattern, first, end in matches:
+                last = end - 1
                 for number, entry in owners_of[pattern]:
-                    found[number].append((entry, first, end - 1))
+                    found[number].append((entry, first, last))
             return found
         # A hashtag has two symbols.
         places = [at for at, token in enumerate(tokens) for _ in self._symbols[token]]
@@ -118,12 +121,17 @@ class _Symbols(dict[str, str]):
         self._of = {
             form: chr(number if number < 0xD800 else number + 0x800) for number, form in enumerate(forms, 1)
         }
-        beginnings = {len(form) - 1 for form in forms if form[-1] == "*" and form[0] != "*"}
-        self._lengths = sorted(beginnings, reverse=True)
-        self._shortest = min(beginnings, default=0)
-        # How beginnings begin: most words do otherwise, and need no more looking up.
-        self._fronts = frozenset(form[: self._shortest] for form in forms if form[-1] == "*")
+        # By their first characters, the longest first: most words have none, and need no more looking up.
+        beginnings = sorted(
+            (form[:-1] for form in forms if form[-1] == "*" and form[0] != "*"), key=len, reverse=True
+        )
+        self._shortest = len(beginnings[-1]) if beginnings else 0
+        self._beginnings: dict[str, list[tuple[str, str]]] = {}
+        for beginning in beginnings:
+            found = self._beginnings.setdefault(beginning[: self._shortest], [])
+            found.append((beginning, self._of[beginning + "*"]))
         self._numbers = sorted((form for form in forms if form[0] == "*"), key=len, reverse=True)
+        self._by_tail: dict[str, str] = {}
 
     def __missing__(self, token: str) -> str:
         word = token if token.isalpha() else token.lstrip("#").translate(_DIGITS)
@@ -137,15 +145,18 @@ class _Symbols(dict[str, str]):
         return symbol
 
     def _by_sign(self, word: str) -> str:
-        if word[: self._shortest] in self._fronts:
-            for length in self._lengths:
-                symbol = self._of.get(word[:length] + "*")
-                if symbol is not None:
-                    return symbol
+        for beginning, symbol in self._beginnings.get(word[: self._shortest], ()):
+            if word.startswith(beginning):
+                return symbol
         if "0" in word:
-            for form in self._numbers:
-                if _finds(form, word):
-                    return self._of[form]
+            # What signs of numbers find begins with the first digit: one tail for all handles and flights "…000".
+            tail = word[word.index("0") :]
+            if tail not in self._by_tail:
+                if len(self._by_tail) >= _REMEMBERED:
+                    self._by_tail.clear()
+                form = next((form for form in self._numbers if _finds(form, tail)), None)
+                self._by_tail[tail] = _UNKNOWN if form is None else self._of[form]
+            return self._by_tail[tail]
         return _UNKNOWN
 
     def patterns(self, phrase: str) -> list[str]:
@@ -217,11 +228,15 @@ def longest(cues: list[Cue]) -> list[Cue]:
             kept.append(cue)
             end = last
             continue
-        while kept and kept[-1][1] >= first and kept[-1][2] <= last and kept[-1][1:] != (first, last):
+        begin, end = kept[-1][1:]
+        while begin >= first and end <= last and (begin > first or end < last):
             kept.pop()
-        if not kept or kept[-1][2] < last or kept[-1][1] >= first:
+            if not kept:
+                break
+            begin, end = kept[-1][1:]
+        if not kept or end < last or begin >= first:
             kept.append(cue)
-        end = kept[-1][2]
+            end = last
     return kept
 
 

@@ -146,13 +146,12 @@ class Entities:
     def __init__(self) -> None:
         airports = airportsdata.load("IATA")
         self._codes = frozenset(airports) - _NEVER
-        self._phrases: dict[str, list[tuple[list[str], str]]] = {}
-        for name, code in {**_cities(airports), **_NAMES}.items():
-            words = name.split()
-            self._phrases.setdefault(words[-1], []).append((words, code))
-        for code in _SMALL_LETTERS:
-            self._phrases.setdefault(code, []).append(([code], code.upper()))
-        self._last_words = frozenset(self._phrases)
+        names = {**_cities(airports), **_NAMES, **{code: code.upper() for code in _SMALL_LETTERS}}
+        self._names = {tuple(name.split()): code for name, code in names.items()}
+        self._lengths: dict[str, set[int]] = {}
+        for words in self._names:
+            self._lengths.setdefault(words[-1], set()).add(len(words))
+        self._last_words = frozenset(self._lengths)
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Fill in `entities`."""
@@ -168,10 +167,9 @@ class Entities:
                 if _DATE_LIKE.search(text):
                     found += _dates(text, 0, len(text))
                 elif not _MONTH_WORDS.isdisjoint(draft.words):
-                    for at, word in enumerate(draft.tokens):
-                        if word in _MONTH_WORDS:
-                            start, end = draft.span(at)
-                            found += _dates(text, max(0, start - 12), end + 16)
+                    for at in [at for at, word in enumerate(draft.tokens) if word in _MONTH_WORDS]:
+                        start, end = draft.span(at)
+                        found += _dates(text, max(0, start - 12), end + 16)
             if found:
                 draft.entities = _apart(found)
 
@@ -200,12 +198,12 @@ class Entities:
 
     def _named(self, draft: Draft) -> Iterator[Entity]:
         tokens = draft.tokens
-        for word in self._last_words & draft.words:
-            for at in [at for at, token in enumerate(tokens) if token == word]:
-                for words, code in self._phrases[word]:
-                    first = at - len(words) + 1
-                    if first >= 0 and tokens[first : at + 1] == words:
-                        yield Entity("airport", code, *draft.span(first, at))
+        for at in [at for at, token in enumerate(tokens) if token in self._last_words]:
+            for length in self._lengths[tokens[at]]:
+                first = at - length + 1
+                code = self._names.get(tuple(tokens[first : at + 1])) if first >= 0 else None
+                if code is not None:
+                    yield Entity("airport", code, draft.starts[first], draft.ends[at])
 
 
 def build(context: Context) -> Entities:

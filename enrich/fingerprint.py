@@ -82,8 +82,16 @@ class _Words(dict[str, str]):
         return found
 
 
+class _Hashes(dict[str, int]):
+    """From a word to its hash; bounded."""
+
+    def __missing__(self, word: str) -> int:
+        found = crc32(word.encode("utf-8", "surrogatepass"))
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[word] = found
+        return found
+
+
 _word = _Words().__getitem__
-
-
-def _hash(word: str) -> int:
-    return crc32(word.encode("utf-8", "surrogatepass"))
+_hash = _Hashes().__getitem__

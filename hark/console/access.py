@@ -22,13 +22,15 @@ PERMISSIONS: Mapping[str, str] = {
     "self": "what everybody has who is signed in: who one is, how the center is",
     "account": "one's own password, keys and sessions; of no API key's scope, or a key could make others",
     "feed": "the live feed, single mentions and their threads",
-    "search": "search and saved searches",
+    "search": "search, and to look at saved searches",
+    "save": "keep searches under a name, change and delete one's own",
     "trends": "trends",
     "export": "downloads: CSV, JSON, Parquet",
     "reveal": "personal data that is masked otherwise; recorded",
     "label": "label or correct a tag",
     "alerts": "incidents and rules, to look at",
-    "respond": "acknowledge, silence, own and close incidents; annotate",
+    "annotate": "notes on charts",
+    "respond": "acknowledge, silence, own and close incidents",
     "rules": "change alert rules, and try them on history",
     "wall": "the wall",
     "sources": "sources, coverage and the books, to look at",
@@ -37,15 +39,19 @@ PERMISSIONS: Mapping[str, str] = {
     "reprocess": "reprocess history, promote and roll back",
     "admin": "people, keys, sessions, the audit log, erasure",
 }
-_EVERYONE = {"self", "account", "feed", "search", "trends"}
+_EVERYONE = {"self", "account", "feed", "search", "save", "trends"}
 ROLES: Mapping[str, frozenset[str]] = {
     "agent": frozenset(_EVERYONE | {"reveal", "label", "alerts", "wall"}),
     "lead": frozenset(
-        _EVERYONE | {"reveal", "label", "alerts", "respond", "wall", "quality", "export", "sources"}
+        _EVERYONE
+        | {"reveal", "label", "annotate", "alerts", "respond", "wall", "quality", "export", "sources"}
     ),
-    "analyst": frozenset(_EVERYONE | {"label", "alerts", "rules", "wall", "sources", "quality", "export"}),
+    "analyst": frozenset(
+        _EVERYONE | {"label", "annotate", "alerts", "rules", "wall", "sources", "quality", "export"}
+    ),
     "operations": frozenset(
-        _EVERYONE | {"alerts", "respond", "rules", "wall", "sources", "replay", "quality", "export"}
+        _EVERYONE
+        | {"annotate", "alerts", "respond", "rules", "wall", "sources", "replay", "quality", "export"}
     ),
     "admin": frozenset(PERMISSIONS),
     "partner": frozenset(_EVERYONE | {"export"}),
@@ -55,7 +61,8 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "read:trends": frozenset({"self", "trends"}),
     "read:incidents": frozenset({"self", "alerts"}),
     "read:center": frozenset({"self", "sources", "quality"}),
-    "write:labels": frozenset({"self", "label"}),
+    "write:searches": frozenset({"self", "search", "save"}),
+    "write:labels": frozenset({"self", "label", "annotate"}),
     "write:incidents": frozenset({"self", "respond", "rules"}),
     "admin": frozenset(PERMISSIONS) - {"account"},
 }

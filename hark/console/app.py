@@ -9,6 +9,7 @@ from hark import __version__
 from hark.console.center import Center
 from hark.console.guard import Guard
 from hark.console.live import Live
+from hark.console.oidc import Provider
 from hark.console.page import STATIC
 from hark.console.pages.feed import rows
 from hark.console.problems import handle_problems
@@ -17,9 +18,11 @@ ROUTERS = (
     "hark.console.api.center",
     "hark.console.api.people",
     "hark.console.api.sources",
+    "hark.console.api.trends",
     "hark.console.pages.signin",
     "hark.console.pages.feed",
     "hark.console.api.feed",
+    "hark.console.pages.trends",
     "hark.console.pages.sources",
     "hark.console.pages.admin",
 )
@@ -44,6 +47,8 @@ def create_app(center: Center) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.center = center
+    elsewhere = center.settings.center.console.oidc
+    app.state.provider = Provider(elsewhere) if elsewhere is not None else None
     app.state.live = Live(center.bus, center.taxonomy)
     app.state.rows = rows(center)
     for name in ROUTERS:

@@ -2,10 +2,12 @@
 
 import contextlib
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -123,6 +125,7 @@ def environment() -> Environment:
         compact=compact,
         told=told,
         marked=marked,
+        nonempty=nonempty,
     )
     return found
 
@@ -154,6 +157,11 @@ def percent(value: float | None, digits: int = 0) -> str:
 def signed(value: float | None, digits: int = 0) -> str:
     """Return +12 or −3, with a true minus."""
     return "–" if value is None else f"{value:+,.{digits}f}".replace("-", "−")
+
+
+def nonempty(values: Mapping[str, object]) -> str:
+    """Return the parameters of an address; those without a value are left out."""
+    return urlencode({name: value for name, value in values.items() if value not in ("", None)})
 
 
 def iso(value: datetime | int) -> str:

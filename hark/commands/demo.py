@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hark import settings as settings_module
+from hark.alerts import desk
 from hark.commands.console import PORT
-from hark.commands.show import local, mention_line
+from hark.commands.show import harmless, local, mention_line
 from hark.core.change import ENRICHED, Tagged, decode_item
 from hark.core.clock import from_ms, monotonic, now, to_ms
 from hark.core.errors import FatalError, TransientError
@@ -54,6 +55,7 @@ def command(data: Path, seed: int, port: int) -> None:
 
     \b
     hark search 'brand:southwest topic:cancelled-flight' --since 1h --data hark-demo
+    hark incidents --data hark-demo
     hark tail 'sentiment:negative' --data hark-demo
     hark status --data hark-demo
     """
@@ -184,7 +186,7 @@ def _live(ledger: Ledger, bus: Bus, state: State, console: Console, stop: thread
     newest: collections.deque[Text] = collections.deque(maxlen=NEWEST)
     arrivals: collections.deque[tuple[float, str]] = collections.deque()
     subscription = bus.subscribe(ENRICHED, None)
-    books, due = "", 0.0
+    books, incidents, due = "", Text(), 0.0
     live = Live(console=console, auto_refresh=False, screen=False)
     with live if console.is_terminal else nullcontext():
         while not stop.is_set():
@@ -197,8 +199,11 @@ def _live(ledger: Ledger, bus: Bus, state: State, console: Console, stop: thread
                 arrivals.popleft()
             if monotonic() >= due:
                 books, due = _books(ledger), monotonic() + _BOOKS_SECONDS
+                before, incidents = incidents, _incidents(state)
+                if not console.is_terminal and incidents != before:
+                    console.print(incidents, soft_wrap=True)
             if console.is_terminal:
-                live.update(_view(state.source_states(), arrivals, newest, books), refresh=True)
+                live.update(_view(state.source_states(), arrivals, newest, books, incidents), refresh=True)
         subscription.close()
 
 
@@ -215,6 +220,7 @@ def _view(
     arrivals: "collections.deque[tuple[float, str]]",
     newest: "collections.deque[Text]",
     books: str,
+    incidents: Text,
 ) -> Group:
     table = Table(box=None, header_style="bold", padding=(0, 2))
     table.add_column("source")
@@ -230,7 +236,20 @@ def _view(
             local(from_ms(source.newest_ms)) if source.newest_ms else "",
             f"{alive:.1f} s",
         )
-    return Group(table, Text(books, style="dim"), Text(), *newest)
+    return Group(table, Text(books, style="dim"), incidents, Text(), *newest)
+
+
+def _incidents(state: State) -> Text:
+    """Return what is happening, the severest first, in a line."""
+    try:
+        found = desk.list_incidents(state, ["open", "acknowledged"])
+    except TransientError as error:
+        return Text(str(error))
+    if not found:
+        return Text("no incident is open (hark incidents list --all shows those that were)", style="dim")
+    worst = max(found, key=lambda shown: shown.severity)
+    more = f" · {len(found) - 1} more" if len(found) > 1 else ""
+    return Text(f"! {worst.severity}/10  {harmless(worst.headline)}{more}", style="bold red")
 
 
 def _books(ledger: Ledger) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from io import TextIOWrapper
+from io import BufferedIOBase, TextIOWrapper
 from itertools import islice
-from typing import IO
+from typing import IO, Any, cast
 
 import msgspec
 from msgspec import structs
@@ -83,27 +83,52 @@ def export(hits: Iterable[Hit], file: IO[bytes], format: str, wrote: Callable[[i
     Memory does not grow with their number. The file is whole only when this returns. Raises SettingsError where
     pyarrow is needed and missing.
     """
+    for data, number in parts(hits, format):
+        file.write(data)
+        wrote(number)
+    file.flush()
+
+
+def parts(hits: Iterable[Hit], format: str) -> Iterator[tuple[bytes, int]]:
+    """Yield the file of `hits` in one of FORMATS part by part, and how many mentions each part brings.
+
+    As for `export`; the first part is there when the first thousand or so are.
+    """
     if format == "jsonl":
         for some in _cut(hits, PAGE):
-            file.write(
-                b"".join(msgspec.json.encode(flat(hit.mention, hit.enrichment)) + b"\n" for hit in some)
-            )
-            wrote(len(some))
-        file.flush()
-    elif format == "csv":
-        text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        table = CsvFile(text, COLUMNS)
-        for some in _cut(hits, PAGE):
-            table.write(map(row_of, some))
-            wrote(len(some))
-        text.flush()
-        text.detach()
+            lines = [msgspec.json.encode(flat(hit.mention, hit.enrichment)) + b"\n" for hit in some]
+            yield b"".join(lines), len(some)
+        return
+    taken = _Taken()
+    if format == "csv":
+        text = TextIOWrapper(cast(IO[bytes], taken), encoding="utf-8", newline="", write_through=True)
+        table: CsvFile | ParquetFile = CsvFile(text, COLUMNS)
     else:
-        parquet = ParquetFile(file, COLUMNS)
-        for some in _cut(hits, _ROW_GROUP):
-            parquet.write(map(row_of, some))
-            wrote(len(some))
-        parquet.close()
+        table = ParquetFile(cast(IO[bytes], taken), COLUMNS)
+    for some in _cut(hits, PAGE if format == "csv" else _ROW_GROUP):
+        table.write(map(row_of, some))
+        yield taken.take(), len(some)
+    table.close()
+    yield taken.take(), 0
+
+
+class _Taken(BufferedIOBase):
+    """A file that is written to and taken away part by part."""
+
+    def __init__(self) -> None:
+        self._written: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._written.append(bytes(data))
+        return len(self._written[-1])
+
+    def take(self) -> bytes:
+        data = b"".join(self._written)
+        self._written.clear()
+        return data
 
 
 def row_of(hit: Hit) -> Row:
@@ -140,12 +165,12 @@ def mask(hit: Hit) -> Hit:
         entities = tuple(
             structs.replace(each, start=place[0], end=place[1])
             for each in entities
-            if (place := _moved(each.start, each.end, pieces)) is not None
+            if (place := moved(each.start, each.end, pieces)) is not None
         )
         reasons = tuple(
             structs.replace(each, start=place[0], end=place[1])
             for each in reasons
-            if (place := _moved(each.start, each.end, pieces, each.tag.startswith("pii:"))) is not None
+            if (place := moved(each.start, each.end, pieces, each.tag.startswith("pii:"))) is not None
         )
     return Hit(
         structs.replace(
@@ -167,10 +192,13 @@ def _masked_author(author: Author) -> Author:
     return structs.replace(author, name=_masked(author.name), description=_masked(author.description))
 
 
-def _moved(
+def moved(
     start: int, end: int, pieces: list[tuple[int, int, int]], covers: bool = False
 ) -> tuple[int, int] | None:
-    """Return a place in the masked text, None where it overlaps a piece (unless it `covers` one)."""
+    """Return a place in the masked text, None where it overlaps a piece (unless it `covers` one).
+
+    `pieces` are those of `enrich.pii.covered`.
+    """
     shift = 0
     if start == end == 0:
         return 0, 0  # no single place

@@ -28,6 +28,7 @@ SCOPES = (
     "read:trends",
     "read:incidents",
     "read:center",
+    "write:searches",
     "write:labels",
     "write:incidents",
     "admin",

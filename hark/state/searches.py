@@ -132,9 +132,12 @@ def _saved(row: Any) -> SavedSearch:
 
 
 def _check(name: str, query: str, notes: str | None) -> None:
-    if not 0 < len(name) <= LONGEST_NAME or name != name.strip() or not name.isprintable():
+    fits = 0 < len(name) <= LONGEST_NAME and name == name.strip() and name.isprintable()
+    # A name is part of addresses, where a slash and dots alone mean something else.
+    if not fits or "/" in name or not name.strip("."):
         raise SettingsError(
-            f"name {name[:LONGEST_NAME]!r}: expected 1 to {LONGEST_NAME} visible characters, no space at either end"
+            f"name {name[:LONGEST_NAME]!r}: expected 1 to {LONGEST_NAME} visible characters, "
+            "no slash among them, not dots alone, and no space at either end"
         )
     if "\0" in query:
         raise SettingsError("query: a NUL character cannot be saved")

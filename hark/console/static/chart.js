@@ -91,7 +91,7 @@ function span(data, low, high) {
 }
 
 function endSpace(data) {
-  return data.kind === "bar" || data.series.length < 2 ? 8 : 16 + 8 * Math.max(...data.series.map((one) => one.label.length));
+  return data.kind === "bar" || data.series.length < 2 ? 24 : 16 + 8 * Math.max(...data.series.map((one) => one.label.length));
 }
 
 // What was not covered: hatched, so that it is seen without colour, and never mistaken for silence.

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -48,7 +48,7 @@ class OidcSettings(Struct, frozen=True, forbid_unknown_fields=True):
     client_secret: str
     """As ${NAME}, from the environment."""
     claim: str = "groups"
-    roles: Mapping[str, str] = {}
+    roles: Mapping[str, Literal["agent", "lead", "analyst", "operations", "admin"]] = {}
     """A value of the claim, and the role it gives; the first of the table that the identity has."""
     title: str = "single sign-on"
 

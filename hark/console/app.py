@@ -4,6 +4,8 @@ from importlib import import_module
 
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from hark import __version__
 from hark.console.center import Center
@@ -49,6 +51,7 @@ def create_app(center: Center) -> FastAPI:
     app.state.center = center
     elsewhere = center.settings.center.console.oidc
     app.state.provider = Provider(elsewhere) if elsewhere is not None else None
+    app.state.attempts = MovingWindowRateLimiter(MemoryStorage())
     app.state.live = Live(center.bus, center.taxonomy)
     app.state.rows = rows(center)
     for name in ROUTERS:

@@ -103,24 +103,22 @@ def month_of(mention: Mention) -> str:
     A date is its author's claim on some platforms, and every index costs the cluster something: what claims to
     be older than 2000 or from more than a month after it was collected shares one index each.
     """
-    created = mention.created_at.astimezone(UTC)
+    created = mention.created_at
+    if created.tzinfo is not UTC:
+        created = created.astimezone(UTC)
     if created < _MONTHS_FROM:
         return "earlier"
     if created > mention.collected_at + _AHEAD:
         return "later"
-    return f"{created:%Y.%m}"
+    return f"{created.year}.{created.month:02}"
 
 
 def objection(item: Tagged) -> str | None:
-    """Return why the index can never hold a mention, or None."""
+    """Return why the index can never hold a mention that can be encoded, or None."""
     if not LEAST <= item.mention.created_at < BEYOND:
         return f"created_at {item.mention.created_at.isoformat()}: expected a time from 1970 to 2099"
     if not 0 <= item.version < DELETED_VERSION:
         return f"edit {item.mention.edit}: not a number that orders edits"
-    try:
-        msgspec.json.encode(item)
-    except (UnicodeEncodeError, OverflowError, ValueError) as error:
-        return f"cannot be stored: {error}"
     return None
 
 
@@ -137,8 +135,18 @@ def id_objection(id: str) -> str | None:
     return None
 
 
-def row_of(mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Return the document of one mention, ready to be encoded."""
+def encoded_hit(item: Tagged) -> msgspec.Raw:
+    """Return the part of a row that is given back; ValueError says why it cannot be stored."""
+    try:
+        return msgspec.Raw(msgspec.json.encode(Hit(item.mention, item.enrichment)))
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+
+
+def row_of(
+    mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy, encoded: msgspec.Raw | None = None
+) -> dict[str, Any]:
+    """Return the document of one mention, ready to be encoded; `encoded` spares the encoding of both again."""
     parts = [tokens(part) for part in (mention.title, mention.text) if part]
     words = words_of(mention, enrichment, taxonomy, list(chain.from_iterable(parts)))
     row: dict[str, Any] = {
@@ -147,7 +155,7 @@ def row_of(mention: Mention, enrichment: Enrichment, taxonomy: Taxonomy) -> dict
         "id": mention.id,
         "collected": to_ms(mention.collected_at),
         "place_in_sample": place(mention.id),
-        "hit": Hit(mention, enrichment),
+        "hit": Hit(mention, enrichment) if encoded is None else encoded,
     }
     for name, number in numbers_of(mention, enrichment).items():
         row[name] = clamped(number)

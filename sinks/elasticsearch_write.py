@@ -4,7 +4,9 @@ Why this is exact is told in docs/adr/0004-elasticsearch-writes.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from hark.core.change import Item, Labelled, Tagged, key_of
@@ -15,7 +17,7 @@ from sinks import labels
 from sinks.elasticsearch_client import Client, Outcome, quoted
 from sinks.elasticsearch_heads import Head, Write, first_of_version, settle, undone
 from sinks.elasticsearch_indices import FoundHead, Indices
-from sinks.elasticsearch_mapping import id_objection, month_of, objection, row_of
+from sinks.elasticsearch_mapping import encoded_hit, id_objection, month_of, objection, row_of
 
 _MOST_RACES = 10
 _REFUSED = (400, 413)
@@ -23,6 +25,13 @@ _REFUSED = (400, 413)
 
 Items = list[tuple[int, Item, str]]
 """What a batch says of one id: index in the batch, the item, and the month it belongs to."""
+
+
+class _Row(NamedTuple):
+    """What a row is made from; `encoded` is the hit's JSON where it has been made already."""
+
+    hit: Hit
+    encoded: Raw | None = None
 
 
 class Writer:
@@ -40,17 +49,24 @@ class Writer:
         """
         refusals: dict[int, str] = {}
         waiting: dict[str, Items] = {}
+        encoded: dict[int, Raw] = {}
         for index, item in enumerate(items):
+            month = ""
             reason = _objection(item)
+            if reason is None and isinstance(item, Tagged):
+                month = month_of(item.mention)
+                try:
+                    encoded[index] = encoded_hit(item)
+                except ValueError as error:
+                    reason = f"cannot be stored: {error}"
             if reason is None:
-                month = month_of(item.mention) if isinstance(item, Tagged) else ""
                 waiting.setdefault(key_of(item), []).append((index, item, month))
             else:
                 refusals[index] = reason
         if not waiting:
             return _listed(refusals)
         writes, before = self._settle(waiting, refusals)
-        rows = self._fresh_rows(items, writes) | self._stale_rows(items, waiting, writes, before)
+        rows = _fresh_rows(items, encoded, writes) | self._stale_rows(items, waiting, writes, before)
         refused = self._write_rows(rows, writes)
         for id, outcome in refused.items():
             row = writes[id].row
@@ -94,36 +110,36 @@ class Writer:
             pending = {id: waiting[id] for id in lost}
         raise TransientError(f"another process keeps changing {lost[0]!r} and {len(lost) - 1} others")
 
-    def _fresh_rows(self, items: Sequence[Item], writes: Mapping[str, Write]) -> dict[str, Hit]:
-        return {id: _hit(items[write.row]) for id, write in writes.items() if write.row is not None}
-
     def _stale_rows(
         self,
         items: Sequence[Item],
         waiting: Mapping[str, Items],
         writes: Mapping[str, Write],
         before: dict[str, Head],
-    ) -> dict[str, Hit]:
+    ) -> dict[str, _Row]:
         """Return the rows of ids whose head had the mention already: for new labels, or after a crash."""
         known = [id for id, write in writes.items() if write.row is None and write.head.state == "indexed"]
-        rows: dict[str, Hit] = {}
+        rows: dict[str, _Row] = {}
         for found in self._indices.rows([(writes[id].head.months[-1], id) for id in known]):
             head, hit = writes[found.id].head, found.row.hit
             standing = -1 if hit is None else Tagged(hit.mention, hit.enrichment).version
             if hit is not None and standing == head.version:
                 if found.version < head.revision:
-                    rows[found.id] = hit
+                    rows[found.id] = _Row(hit)
             elif (index := first_of_version(head.version, waiting[found.id])) is not None:
                 # The head was written, and the row was not.
-                writes[found.id].row, rows[found.id] = index, _hit(items[index])
+                writes[found.id].row, rows[found.id] = index, _Row(_hit(items[index]))
                 before[found.id] = replace(
                     head, version=standing, state="refused" if hit is None else "indexed"
                 )
         return rows
 
-    def _row_lines(self, hit: Hit, head: Head) -> bytes:
-        row = row_of(hit.mention, labels.apply(hit.enrichment, head.labels), self._taxonomy)
-        return self._action(hit.mention.id, head.months[-1], head.revision) + quoted(row)
+    def _row_lines(self, row: _Row, head: Head) -> bytes:
+        mention, enrichment, encoded = row.hit.mention, row.hit.enrichment, row.encoded
+        if head.labels:
+            enrichment, encoded = labels.apply(enrichment, head.labels), None
+        document = row_of(mention, enrichment, self._taxonomy, encoded)
+        return self._action(mention.id, head.months[-1], head.revision) + quoted(document)
 
     def _action(self, id: str, month: str, revision: int) -> bytes:
         where = {
@@ -134,9 +150,9 @@ class Writer:
         }
         return quoted({"index": where})
 
-    def _write_rows(self, rows: Mapping[str, Hit], writes: Mapping[str, Write]) -> dict[str, Outcome]:
+    def _write_rows(self, rows: Mapping[str, _Row], writes: Mapping[str, Write]) -> dict[str, Outcome]:
         """Write rows; return the outcomes of those that Elasticsearch will never take."""
-        lines = (self._row_lines(hit, writes[id].head) for id, hit in rows.items())
+        lines = (self._row_lines(row, writes[id].head) for id, row in rows.items())
         outcomes = self._bulk_in_months({writes[id].head.months[-1] for id in rows}, lines)
         # 409: a newer row stands there already.
         return {id: out for id, out in zip(rows, outcomes, strict=True) if out.status in _REFUSED}
@@ -176,6 +192,16 @@ def _objection(item: Item) -> str | None:
     if reason is None and isinstance(item, Labelled):
         reason = labels.refusal(item)
     return reason
+
+
+def _fresh_rows(
+    items: Sequence[Item], encoded: Mapping[int, Raw], writes: Mapping[str, Write]
+) -> dict[str, _Row]:
+    return {
+        id: _Row(_hit(items[write.row]), encoded[write.row])
+        for id, write in writes.items()
+        if write.row is not None
+    }
 
 
 def _hit(item: Item) -> Hit:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hark.bus.members import Progress, patiently, span
 from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
@@ -53,6 +54,9 @@ _LOST_MEMBERSHIP = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError._ASSIGNMENT_LOST,
     KafkaError._NO_OFFSET,
+    # After a broker's long restart a member joins anew and is fenced by itself; one whose place another process has
+    # taken hears of it from its next poll, and for good.
+    KafkaError.FENCED_INSTANCE_ID,
 }
 _PASSING = {
     KafkaError._TRANSPORT,
@@ -192,7 +196,7 @@ class ConfluentBus:
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the cluster's answer, asked again for a while where it is restarting or electing a leader."""
         with self._lock, _translated(self._hosts):
-            return _patiently(REQUEST_SECONDS, lambda: self._ask_once(question))
+            return patiently(REQUEST_SECONDS, lambda: self._ask_once(question), _passes)
 
     def _ask_once(self, question: Callable[[Any], Any]) -> Any:
         admin, self._admin = self._admin or AdminClient(self._common), None
@@ -242,10 +246,7 @@ class ConfluentBus:
         self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> Iterator[Record]:
         """Yield records of a range, in order within each partition."""
-        oldest, newest = self.starts(topic), self.ends(topic)
-        begin = {p: max(offset, (start or {}).get(p, offset)) for p, offset in oldest.items()}
-        stop = {p: min(offset, (end or {}).get(p, offset)) for p, offset in newest.items()}
-        return self._read(topic, {p: n for p, n in begin.items() if n < stop[p]}, stop)
+        return self._read(topic, *span(self.starts(topic), self.ends(topic), start, end))
 
     def _read(self, topic: str, begin: dict[int, int], stop: dict[int, int]) -> Iterator[Record]:
         if not begin:
@@ -370,12 +371,12 @@ class ConfluentSubscription(ConfluentTail):
 
     def __init__(self, consumer: Any, hosts: str) -> None:
         super().__init__(consumer, hosts)
-        self._next: dict[int, int] = {}
+        self._progress = Progress()
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
         """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
         records = super().poll(limit, timeout_seconds)
-        self._next.update((record.partition, record.offset + 1) for record in records)
+        self._progress.add(records)
         return records
 
     def commit(self) -> None:
@@ -384,16 +385,15 @@ class ConfluentSubscription(ConfluentTail):
         Partitions that have gone to another member meanwhile are delivered again there: nothing to commit.
         """
         with _translated(self._hosts):
+            assigned = {place.partition: place.topic for place in self._consumer.assignment()}
             offsets = [
-                TopicPartition(place.topic, place.partition, self._next[place.partition])
-                for place in self._consumer.assignment()
-                if place.partition in self._next
+                TopicPartition(assigned[number], number, offset)
+                for number, offset in self._progress.take(assigned).items()
             ]
-            self._next.clear()
             if not offsets:
                 return
             try:
-                _patiently(DELIVERY_SECONDS, lambda: _settle(self._consumer, offsets))
+                patiently(DELIVERY_SECONDS, lambda: _settle(self._consumer, offsets), _passes)
             except KafkaException as error:
                 if error.args[0].code() not in _LOST_MEMBERSHIP:
                     raise
@@ -425,16 +425,11 @@ def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
     return records
 
 
-def _patiently(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return what `call` returns; where Kafka says that trying again makes sense, try for `seconds`."""
-    deadline = monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except KafkaException as error:
-            if monotonic() > deadline or not (error.args[0].retriable() or error.args[0].code() in _PASSING):
-                raise
-            time.sleep(0.1)
+def _passes(exception: Exception) -> bool:
+    if not isinstance(exception, KafkaException):
+        return False
+    error = exception.args[0]
+    return bool(error.retriable() or error.code() in _PASSING)
 
 
 @contextmanager

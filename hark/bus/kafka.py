@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 from kafka.admin import OffsetSpec
 
+from hark.bus.members import Progress, patiently, span
 from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
@@ -133,7 +133,7 @@ class KafkaBus:
     def _ask(self, question: Callable[[Any], Any]) -> Any:
         """Return the cluster's answer, asked again for a while where it is restarting or electing a leader."""
         with self._lock, _translated(self._hosts):
-            return _patiently(REQUEST_SECONDS, lambda: question(self._open_admin()))
+            return patiently(REQUEST_SECONDS, lambda: question(self._open_admin()), _passes)
 
     def _open_admin(self) -> Any:
         if self._admin is None:
@@ -181,10 +181,7 @@ class KafkaBus:
         self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> Iterator[Record]:
         """Yield records of a range, in order within each partition."""
-        oldest, newest = self.starts(topic), self.ends(topic)
-        begin = {p: max(offset, (start or {}).get(p, offset)) for p, offset in oldest.items()}
-        stop = {p: min(offset, (end or {}).get(p, offset)) for p, offset in newest.items()}
-        return self._read(topic, {p: n for p, n in begin.items() if n < stop[p]}, stop)
+        return self._read(topic, *span(self.starts(topic), self.ends(topic), start, end))
 
     def _read(self, topic: str, begin: dict[int, int], stop: dict[int, int]) -> Iterator[Record]:
         if not begin:
@@ -297,12 +294,12 @@ class KafkaSubscription(KafkaTail):
 
     def __init__(self, consumer: Any, hosts: str) -> None:
         super().__init__(consumer, hosts)
-        self._next: dict[int, int] = {}
+        self._progress = Progress()
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
         """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
         records = super().poll(limit, timeout_seconds)
-        self._next.update((record.partition, record.offset + 1) for record in records)
+        self._progress.add(records)
         return records
 
     def commit(self) -> None:
@@ -310,21 +307,20 @@ class KafkaSubscription(KafkaTail):
 
         Partitions that have gone to another member meanwhile are delivered again there: nothing to commit.
         """
-        assigned = self._consumer.assignment()
+        assigned = {place.partition: place for place in self._consumer.assignment()}
         offsets = {
-            p: OffsetAndMetadata(self._next[p.partition], "", -1)
-            for p in assigned
-            if p.partition in self._next
+            assigned[number]: OffsetAndMetadata(offset, "", -1)
+            for number, offset in self._progress.take(assigned).items()
         }
-        self._next.clear()
         if not offsets:
             return
+
+        def commit() -> None:
+            self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000)
+
         with _translated(self._hosts):
             try:
-                _patiently(
-                    DELIVERY_SECONDS,
-                    lambda: self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000),
-                )
+                patiently(DELIVERY_SECONDS, commit, _passes)
             except _LOST_MEMBERSHIP as error:
                 _LOG.info("a rebalance came before the commit, the records are delivered again: %s", error)
 
@@ -338,16 +334,8 @@ def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
     ]
 
 
-def _patiently(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return what `call` returns; where Kafka says that trying again makes sense, try for `seconds`."""
-    deadline = monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except errors.RetriableError:
-            if monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+def _passes(error: Exception) -> bool:
+    return isinstance(error, errors.RetriableError)
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

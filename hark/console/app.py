@@ -24,6 +24,7 @@ ROUTERS = (
     "hark.console.pages.signin",
     "hark.console.pages.feed",
     "hark.console.api.feed",
+    "hark.console.api.search",
     "hark.console.pages.trends",
     "hark.console.pages.sources",
     "hark.console.pages.admin",

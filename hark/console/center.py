@@ -82,9 +82,15 @@ class Sight:
         """See Store.as_of."""
         return self._store.as_of()
 
-    def count(self, query: Query, since: datetime | None = None, until: datetime | None = None) -> int:
+    def count(
+        self,
+        query: Query,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        level: int = 0,
+    ) -> int:
         """See Store.count."""
-        return self._store.count(within(query, self._brands), since, until)
+        return self._store.count(within(query, self._brands), since, until, level)
 
     def histogram(
         self,

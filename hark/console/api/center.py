@@ -14,6 +14,31 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from hark.console.access import Asker, allow
 from hark.console.center import Parts
 from hark.console.page import pulse
+from hark.console.problems import TITLES
+
+_ANY_MAY_GET = ("400", "401", "403", "429", "503")
+_PROBLEM = {
+    "title": "Problem",
+    "description": "What is wrong (RFC 9457); `detail` is written for people.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "query": {
+            "description": "Where a query is wrong: the position counts characters from 0.",
+            "type": "object",
+            "required": ["position", "problem", "hint"],
+            "properties": {
+                "position": {"type": "integer"},
+                "problem": {"type": "string"},
+                "hint": {"type": "string"},
+            },
+        },
+    },
+}
 
 router = APIRouter()
 
@@ -67,6 +92,22 @@ def describe(request: Request) -> dict[str, Any]:
         schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
         schemes["key"] = {"type": "http", "scheme": "bearer", "bearerFormat": "hark_…"}
         schema["security"] = [{"key": []}]
+        _add_problems(schema)
         app.openapi_schema = schema
     found: dict[str, Any] = app.openapi_schema
     return found
+
+
+def _add_problems(schema: dict[str, Any]) -> None:
+    """Describe every error as it is answered: a problem, on every route those that the guard may give."""
+    parts = schema["components"].setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which nobody gets here
+        parts.pop(name, None)
+    parts["Problem"] = _PROBLEM
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in schema["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            for status in {*_ANY_MAY_GET, *(status for status in answers if status >= "400")}:
+                said = answers.get(status, {}).get("description") or TITLES.get(int(status), "Wrong")
+                answers[status] = {"description": said, "content": content}

@@ -268,3 +268,18 @@ def key_client(app: FastAPI, secret: str) -> TestClient:
     client = TestClient(app, base_url="http://localhost", follow_redirects=False)
     client.headers["Authorization"] = f"Bearer {secret}"
     return client
+
+
+def test_a_key_sees_the_brands_of_its_owner_and_of_its_own_limit_alone(app: FastAPI, parts: Center) -> None:
+    for owner, limit, seen in (
+        ("partner", (), ["delta"]),
+        ("partner", ("delta",), ["delta"]),
+        ("agent", ("united",), ["united"]),
+        ("agent", (), None),
+    ):
+        _, secret = parts.people.make_key("seen", owner, ["read:mentions"], limit)
+        assert key_client(app, secret).get("/api/v1/me").json()["brands"] == seen
+    _, secret = parts.people.make_key("seen", "partner", ["read:mentions"], ["delta"])
+    parts.people.change("partner", brands=["united"], by="test")
+    assert key_client(app, secret).get("/api/v1/me").json()["brands"] == []
+    parts.people.change("partner", brands=["delta"], by="test")

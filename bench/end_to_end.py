@@ -232,7 +232,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 def _cpu(process: psutil.Process) -> float:
     used = process.cpu_times()
-    return used.user + used.system
+    return float(used.user + used.system)
 
 
 def messages(mentions: int, source: str = "import") -> list[tuple[str, bytes]]:

@@ -25,6 +25,7 @@ ROUTERS = (
     "hark.console.pages.feed",
     "hark.console.api.feed",
     "hark.console.api.search",
+    "hark.console.pages.search",
     "hark.console.pages.trends",
     "hark.console.pages.sources",
     "hark.console.pages.admin",

@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 from msgspec import Struct
 
-from hark.core.change import Labelled
-from hark.core.protocols import Hit, Store
+from hark.core.change import MENTIONS, Labelled, encode
+from hark.core.protocols import Bus, Hit, Store
 from hark.core.tree import Query
 from hark.state.labels import Labels
 
@@ -46,6 +46,19 @@ class Uncertain(Struct, frozen=True):
     def disputed(self) -> bool:
         """Whether persons said different things."""
         return len({label.value for label in newest(self.said)}) > 1
+
+
+def give(said: Sequence[Labelled], labels: Labels, bus: Bus) -> int:
+    """Keep labels and publish them; and what was kept before and not sent, since its process died: returns how many.
+
+    Raises TransientError while log or state is away; what is kept by then is sent with the next labels.
+    """
+
+    def publish(some: Sequence[Labelled]) -> None:
+        bus.publish(MENTIONS, [(label.id, encode(label)) for label in some])
+
+    labels.give(said, publish)
+    return labels.send_again(publish)
 
 
 def confidence(hit: Hit, tag: str) -> float:

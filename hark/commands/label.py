@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import click
@@ -93,19 +92,20 @@ def import_labels(config: Path | None, data: Path | None, file: Path, by: str) -
     Several topics or brands of one mention stand in one cell with commas. Labels are kept for mentions that
     are not here yet. The same file may be imported again. Exit 1: some rows were refused; the others are in.
     """
-    from hark.roles import done, publish_changes
+    from hark.labelling import give
+    from hark.roles import wait_out
     from hark.state.labels import Labels
     from hark.wiring import bus_of, state_of
 
     settings = settings_module.load(config, data)
-    taken = refused = 0
+    taken = refused = again = 0
     with bus_of(settings) as bus, state_of(settings) as state:
         register, never = Labels(state), threading.Event()
-        publish = partial(publish_changes, bus)
         batch: list[Labelled] = []
 
         def flush() -> None:
-            done(lambda: register.give(batch, publish), never, "log")
+            nonlocal again
+            again += wait_out(lambda: give(batch, register, bus), never, "log") or 0
             batch.clear()
 
         for number, outcome in _rows(file, by):
@@ -119,7 +119,6 @@ def import_labels(config: Path | None, data: Path | None, file: Path, by: str) -
             if len(batch) == _PAGE:
                 flush()
         flush()
-        again = register.send_again(publish)
     click.echo(f"{taken:,} labels are in the log" + (f", {again:,} sent again" if again else ""), err=True)
     if refused:
         click.echo(f"{refused:,} rows were refused", err=True)

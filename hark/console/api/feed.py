@@ -12,11 +12,13 @@ from hark.console.center import Parts, Visible
 from hark.console.mention import reveal
 from hark.console.pages.feed import stream
 from hark.console.said import pieces
-from hark.core.change import MENTIONS, Labelled, Tagged, encode
+from hark.core.change import Labelled, Tagged
 from hark.core.errors import SettingsError
 from hark.core.mention import flat
 from hark.core.protocols import Hit
+from hark.labelling import give
 from hark.query import parse
+from hark.state.labels import Labels
 
 router = APIRouter(prefix="/api/v1", tags=["feed"])
 _WORD = r"^[a-z0-9][a-z0-9-]{0,60}$"
@@ -85,7 +87,7 @@ def label(given: Label, center: Parts, store: Visible, who: Asker) -> dict[str, 
         raise HTTPException(404, _NOT_HERE)
     value = checked(given, list(center.topics), [brand.name for brand in center.settings.brands])
     said = Labelled(given.id, given.tag, value, who.name, center.clock())
-    center.bus.publish(MENTIONS, [(given.id, encode(said))])
+    give([said], Labels(center.state, center.clock), center.bus)
     center.people.note(who.name, "labelled", f"{given.id} {given.tag}: {value}", who.address)
     return {"id": given.id, "tag": given.tag, "value": value, "by": who.name}
 

@@ -74,7 +74,16 @@ function take(data) {
 
 function tellWaiting() {
   button.hidden = waiting.size === 0;
+  announce();
   button.textContent = `${waiting.size === MOST_ROWS ? `${MOST_ROWS} or more` : waiting.size} new, press n`;
+}
+
+// Screen readers hear counts, not every mention, and not more often than every ten seconds.
+let announced = 0;
+function announce() {
+  if (!waiting.size || Date.now() - announced < 10_000) return;
+  announced = Date.now();
+  document.getElementById("new-said").textContent = `${waiting.size} new mentions`;
 }
 
 function showNew() {

@@ -189,9 +189,14 @@ def enrich_loop(
 
 
 def index_loop(
-    subscription: Subscription, store: Writes, bus: Bus, stop: threading.Event, clock: Clock = now
+    subscription: Subscription,
+    store: Writes,
+    bus: Bus,
+    stop: threading.Event,
+    clock: Clock = now,
+    live: bool = True,
 ) -> None:
-    """Write what is new in topic `enriched` to the store, until `stop`."""
+    """Write what is new in topic `enriched` to the store, until `stop`; history (not `live`) is not timed."""
     while not stop.is_set():
         records = wait_out(lambda: subscription.poll(INDEX_BATCH, POLL_SECONDS), stop, "log")
         if not records:
@@ -211,7 +216,7 @@ def index_loop(
         metrics.stage_seconds.labels("index").observe(monotonic() - begin)
         present = clock()
         for item, _ in items:
-            if isinstance(item, Tagged):
+            if live and isinstance(item, Tagged):
                 metrics.freshness.observe((present - item.mention.collected_at).total_seconds())
 
 

@@ -211,7 +211,7 @@ def write(config: Path | None, data: Path | None, generation: int, share_text: s
     with contextlib.closing(store_of_generation(settings, generation)) as store, bus_of(settings) as bus:
         subscription = bus.subscribe(way.enriched, way.index_group, share(share_text))
         try:
-            index_loop(subscription, store, bus, stop)
+            index_loop(subscription, store, bus, stop, live=False)
         finally:
             subscription.close()
 

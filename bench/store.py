@@ -95,12 +95,13 @@ class Plain:
         self.db = apsw.Connection(str(path))
         self.db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536")
         self.db.execute(
-            "CREATE TABLE mentions (n INTEGER PRIMARY KEY, id TEXT UNIQUE, created INTEGER, brand TEXT,"
-            " sentiment TEXT, source TEXT, text TEXT, data TEXT);"
-            "CREATE INDEX by_time ON mentions(created); CREATE INDEX by_brand ON mentions(brand, created);"
-            "CREATE VIRTUAL TABLE search USING fts5(text, content='mentions', content_rowid='n')"
+            "CREATE TABLE IF NOT EXISTS mentions (n INTEGER PRIMARY KEY, id TEXT UNIQUE, created INTEGER, brand TEXT,"
+            " sentiment TEXT, source TEXT, followers INTEGER, text TEXT, data TEXT);"
+            "CREATE INDEX IF NOT EXISTS by_time ON mentions(created); CREATE INDEX IF NOT EXISTS by_brand ON mentions(brand, created);"
+            "CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(text, content='mentions', content_rowid='n')"
         )
-        self.n = 0
+        self.db.set_busy_timeout(20_000)
+        ((self.n,),) = self.db.execute("SELECT coalesce(max(n), 0) FROM mentions")
 
     def write(self, items: list[Tagged]) -> None:
         """Write one batch in one transaction."""
@@ -110,11 +111,21 @@ class Plain:
             m, e = item.mention, item.enrichment
             data = json.dumps(msgspec.to_builtins(item))
             rows.append(
-                (self.n, m.id, to_ms(m.created_at), e.brands[0], e.sentiment.label, m.source, m.text, data)
+                (
+                    self.n,
+                    m.id,
+                    to_ms(m.created_at),
+                    e.brands[0],
+                    e.sentiment.label,
+                    m.source,
+                    m.author.followers if m.author else None,
+                    m.text,
+                    data,
+                )
             )
         with self.db:
-            self.db.executemany("INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            self.db.executemany("INSERT INTO search(rowid, text) VALUES (?, ?)", [(r[0], r[6]) for r in rows])
+            self.db.executemany("INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self.db.executemany("INSERT INTO search(rowid, text) VALUES (?, ?)", [(r[0], r[7]) for r in rows])
 
     def ask(self, sql: str, *parameters: object) -> list[object]:
         """Return the rows, decoded where they are documents."""

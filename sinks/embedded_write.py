@@ -231,7 +231,7 @@ class _Batch:
             self._remove(old)
         else:
             n = self._slot(created // 1000)
-            self._book(id, indexed=1)
+        self._book(id, indexed=old is None, newest=to_ms(item.mention.collected_at))
         self._add(n, item, created, data)
 
     def save(self) -> None:
@@ -296,12 +296,14 @@ class _Batch:
         self._said.update(title, text)
         groups = dict.fromkeys(GROUPS, "")
         for word in words:
-            name, _, value = word.partition("=")
+            at = word.index("=")
+            name = word[:at]
             if name in groups:
-                if not groups[name]:
-                    groups[name] = value
+                before = groups[name]
+                if not before:
+                    groups[name] = word[at + 1 :]
                 elif name != "site":  # it comes first, then those above it, which are not listed
-                    groups[name] = f"{groups[name]} {value}"
+                    groups[name] = before + " " + word[at + 1 :]
         tone = _TONES.get(groups["sentiment"], 0)
         numbers = numbers_of(mention, enrichment)
         row = (
@@ -315,7 +317,6 @@ class _Batch:
         )
         self._rollups.add(1, created, tone, tuple([groups[name] for name in ROLLED]))
         self._rows.append(_Row(row, indexed(title, text, words, marks_of(mention.id, numbers)), data))
-        self._book(mention.id, newest=to_ms(mention.collected_at))
 
     def _slot(self, second: int) -> int:
         """Return the next free row number of a second."""

@@ -12,6 +12,8 @@ from hark.core.errors import SettingsError
 
 PORT = 8765
 DRAIN_SECONDS = 5
+LONGEST_HEAD = 512 * 1024
+"""Bytes of a request's address and headers: the longest query that there may be, in letters of four bytes."""
 
 
 @click.command()
@@ -36,6 +38,7 @@ def command(config: Path | None, data: Path | None, port: int, host: str, fd: in
             lifespan="off",
             timeout_graceful_shutdown=DRAIN_SECONDS,
             server_header=False,
+            h11_max_incomplete_event_size=LONGEST_HEAD,
         )
         server = uvicorn.Server(settled)
 

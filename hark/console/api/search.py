@@ -1,7 +1,7 @@
 """Search for programs: mentions page by page, counts, what a query means, files, and saved searches."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from hark.console.access import Asker, Who, allow
 from hark.console.center import Parts, Visible
 from hark.console.found import FlatMention, told_whole
+from hark.console.instant import Instant
 from hark.console.view import duration
 from hark.core.clock import EARLIEST, from_ms
 from hark.core.errors import SettingsError
@@ -55,8 +56,8 @@ class Range(Struct, frozen=True):
 
 def _range(
     center: Parts,
-    since: Annotated[AwareDatetime | None, Query(description="From this time on")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this time")] = None,
+    since: Annotated[Instant | None, Query(description="From this time on")] = None,
+    until: Annotated[Instant | None, Query(description="Before this time")] = None,
     last: Annotated[
         str | None,
         Query(
@@ -69,16 +70,9 @@ def _range(
     if since is not None and last is not None:
         raise SettingsError("since and last: expected one of them")
     if last is not None:
-        return Range(center.clock() - duration(last), _sound(until), f"last {last}")
+        return Range(center.clock() - duration(last), until, f"last {last}")
     told = f"{since or 'the beginning'} to {until or 'now'}" if since or until else "all time"
-    return Range(_sound(since), _sound(until), told)
-
-
-def _sound(instant: datetime | None) -> datetime | None:
-    try:
-        return None if instant is None else max(instant.astimezone(UTC), EARLIEST)
-    except OverflowError:  # a time at the edge of the calendar cannot be brought to UTC
-        return EARLIEST
+    return Range(since, until, told)
 
 
 _Range = Annotated[Range, Depends(_range)]

@@ -1,17 +1,17 @@
 """Trends, the forecast, and notes on charts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from hark.alerts.forecast import Metric, forecast_of
 from hark.console.access import Asker, allow
 from hark.console.center import Parts, Visible
 from hark.console.counted import CSV, JSON, counted, file_of
-from hark.core.clock import EARLIEST
+from hark.console.instant import Instant
 from hark.query import parse
 from hark.state.annotations import LONGEST, Annotations
 from hark.trends import zone_named
@@ -19,10 +19,8 @@ from hark.trends import zone_named
 router = APIRouter(prefix="/api/v1", tags=["trends"])
 _RANGE = timedelta(days=7)
 _Q = Annotated[str, Query(max_length=10_000, description="A query; empty: everything")]
-_Since = Annotated[
-    AwareDatetime | None, Query(description="From here on; a week before `until` when left out")
-]
-_Until = Annotated[AwareDatetime | None, Query(description="Before this; now when left out")]
+_Since = Annotated[Instant | None, Query(description="From here on; a week before `until` when left out")]
+_Until = Annotated[Instant | None, Query(description="Before this; now when left out")]
 _Zone = Annotated[str, Query(max_length=64, description="A time zone such as America/Chicago")]
 _WRONG: dict[int | str, dict[str, Any]] = {
     400: {"description": "Something cannot be asked; `detail` says what"}
@@ -32,7 +30,7 @@ _WRONG: dict[int | str, dict[str, Any]] = {
 class Note(BaseModel):
     """What to write at a moment of the charts."""
 
-    at: AwareDatetime
+    at: Instant
     text: str = Field(min_length=1, max_length=LONGEST, examples=["Storm over Denver"])
 
 
@@ -116,7 +114,7 @@ def list_annotations(center: Parts, since: _Since = None, until: _Until = None) 
 @router.post("/annotations", dependencies=[allow("annotate")], status_code=201, responses=_WRONG)
 def annotate(center: Parts, who: Asker, note: Note) -> Annotation:
     """Note something at a moment, for every chart that shows it."""
-    made = Annotations(center.state, center.clock).add(_sound(note.at), note.text, who.name)
+    made = Annotations(center.state, center.clock).add(note.at, note.text, who.name)
     center.people.note(who.name, "annotated", made.text, who.address)
     return _shown(made)
 
@@ -134,13 +132,5 @@ def _shown(note: Any) -> Annotation:
 
 
 def _range(moment: datetime, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
-    end = _sound(until) if until is not None else moment
-    return (_sound(since) if since is not None else end - _RANGE), end
-
-
-def _sound(instant: datetime) -> datetime:
-    # A time at the edge of the calendar cannot be brought to UTC.
-    try:
-        return max(instant.astimezone(UTC), EARLIEST)
-    except OverflowError:
-        return EARLIEST
+    end = until if until is not None else moment
+    return (since if since is not None else end - _RANGE), end

@@ -80,7 +80,6 @@ def show_search(
         order=chosen,
         orders=_ORDER_TITLES,
         after=after,
-        as_of=store.as_of(),
         asked=_asked(view),
         searches=searches,
         current=current,

@@ -211,4 +211,9 @@ if (dialog) {
   onKey("s", open);
 }
 
-if (!wrong) tellCount();
+if (wrong) {
+  // The mistake is where one goes on; positions count characters, the box counts units of UTF-16.
+  const at = [...text].slice(0, Number(screen.dataset.wrong)).join("").length;
+  query.focus();
+  query.setSelectionRange(at, at);
+} else tellCount();

@@ -32,7 +32,8 @@ def test_a_person_is_added_with_the_password_of_standard_input(run: Run, tmp_pat
     run("add", "acme", "--role", "partner", "--brand", "delta", input=PASSWORD + "\n")
     with state_of(load(None, tmp_path)) as state:
         assert People(state).check("ann", PASSWORD)
-        assert [(one.person, one.action) for one in People(state).audit()][0] == ("hark user", "person added")
+        newest = People(state).audit()[0]
+        assert (newest.person, newest.action) == ("hark user", "person added")
     rows = [json.loads(line) for line in run("list", "--json").stdout.splitlines()]
     assert [(row["name"], row["role"], row["brands"]) for row in rows] == [
         ("acme", "partner", ["delta"]),

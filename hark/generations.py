@@ -11,7 +11,7 @@ which serves the generation that is shown, each generation that is kept beside i
 
 A flip is one row in the state database. It needs no agreement with any worker: what the common way does with the
 old tags for a moment longer goes to the old store, and the way of its own brings the same to the new one. See
-docs/adr/0012-generations.md.
+docs/adr/0006-generations.md.
 """
 
 import contextlib
@@ -149,10 +149,12 @@ class _Stores:
         self._open_store = open_store
         self._lock = threading.Lock()
         self._stores: dict[int, Store] = {}
-        self._store(watch.now().serving)  # what is wrong with it is told at once
+        self._store(watch.now().serving, watch.now())  # what is wrong with it is told at once
 
-    def _store(self, number: int) -> Store:
+    def _store(self, number: int, known: Shown) -> Store:
         with self._lock:
+            for gone in self._stores.keys() - set(known.numbers()):
+                self._stores.pop(gone).close()  # dropped: free its disk
             if number not in self._stores:
                 self._stores[number] = self._open_store(number)
             return self._stores[number]
@@ -169,7 +171,8 @@ class ServingStore(_Stores):
     """A Store (see hark.core.protocols): at each call that of the generation which is shown then."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store(self._watch.now().serving), name)
+        known = self._watch.now()
+        return getattr(self._store(known.serving, known), name)
 
 
 class EveryStore(_Stores):
@@ -185,7 +188,8 @@ class EveryStore(_Stores):
         refusals: dict[int, str] = {}
         for number in known.numbers():
             mine = [index for index, item in enumerate(items) if number in _homes(item, known)]
-            for refusal in self._store(number).write([items[index] for index in mine]) if mine else ():
+            store = self._store(number, known)
+            for refusal in store.write([items[index] for index in mine]) if mine else ():
                 refusals[mine[refusal.index]] = refusal.reason
         return [Refusal(index, refusals[index]) for index in sorted(refusals)]
 

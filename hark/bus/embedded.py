@@ -193,6 +193,8 @@ class EmbeddedBus:
     def _topic(self, topic: str) -> Iterator[_Topic]:
         """Lend this bus's own connection to `topic`, to one thread at a time."""
         with self._lock:
+            for name in [name for name, held in self._topics.items() if not held.path.exists()]:
+                self._topics.pop(name).connection.close()  # dropped by another process: free its disk
             if topic not in self._topics:
                 self._topics[topic] = _Topic(self._folder, topic, self._log)
             with self._topics[topic].translated():

@@ -16,7 +16,7 @@ from hark.console.center import Parts
 from hark.console.page import pulse
 from hark.console.problems import TITLES
 
-_ANY_MAY_GET = ("400", "401", "403", "429", "503")
+_ANY_MAY_GET = ("400", "401", "403", "404", "429", "503")
 _PROBLEM = {
     "title": "Problem",
     "description": "What is wrong (RFC 9457); `detail` is written for people.",

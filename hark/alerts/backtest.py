@@ -24,6 +24,7 @@ from hark.alerts.evaluate import (
     Window,
     evaluate,
     not_watched,
+    others,
     parts,
     told_at,
 )
@@ -202,15 +203,29 @@ def run(
     evidence = Evidence(store, taxonomy, stretch.blind, past.live_since)
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
     multiples = [m for m in MULTIPLES if not _is_share(rule) or rule.threshold * m <= 1]
-    points: dict[float, Point] = {}
-    kept = _Trial()
-    for number, multiple in enumerate(multiples):
-        tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
-        trial = _try(tried, stretch, start, Follower({rule.name: rule}, evidence) if multiple == 1 else None)
-        progress((number + 1) / len(multiples))
-        points[multiple] = _point(tried, trial.found, within if labels is not None else None, end - start)
-        if multiple == 1:
-            kept = trial
+    kept = _try(rule, stretch, start, Follower({rule.name: rule}, evidence))
+    progress(0.5)
+    found = {1.0: kept.found}
+    if rule.detector == "spike":
+        said = others(rule, stretch, [multiple for multiple in multiples if multiple != 1])
+        found |= {multiple: _followed(verdicts, start) for multiple, verdicts in said.items()}
+    else:
+        for number, multiple in enumerate(multiples):
+            if multiple != 1:
+                tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
+                found[multiple] = _try(tried, stretch, start, None).found
+            progress(0.5 + (number + 1) / len(multiples) / 2)
+    known = within if labels is not None else None
+    points = {
+        multiple: _point(
+            msgspec.structs.replace(rule, threshold=rule.threshold * multiple),
+            found[multiple],
+            known,
+            end - start,
+        )
+        for multiple in multiples
+    }
+    progress(1.0)
     return Backtest(
         rule.name,
         from_ms(start),
@@ -280,6 +295,15 @@ def _try(rule: Rule, stretch: Stretch, start: int, follower: Follower | None) ->
     trial.found = [found for found in trial.found if found.start >= start]
     trial.not_watched = not_watched(checkpoint) if checkpoint else 0
     return trial
+
+
+def _followed(verdicts: Sequence[Verdict], start: int) -> list[_Found]:
+    """Return what begins from `start` on."""
+    lasting: dict[str | None, _Found] = {}
+    found: list[_Found] = []
+    for verdict in verdicts:
+        _follow(verdict, lasting, found, ())
+    return [one for one in found if one.start >= start]
 
 
 def _follow(

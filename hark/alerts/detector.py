@@ -155,7 +155,7 @@ class Detector(Struct):
             return Verdict(mean, upper, self.severity, False, 0.0, self.since, self.interval)
         broad, sharp, scale = self._surprises()
         score = max(broad / broad_threshold, sharp / sharp_threshold)
-        is_alert = self._judge(timestamp, score)
+        is_alert = self.judge(timestamp, score)
         verdict = Verdict(mean, upper, self.severity, is_alert, score, self.since, scale)
         self.broad.note(timestamp, broad, self.interval)
         self.sharp.note(timestamp, sharp, self.interval)
@@ -238,8 +238,11 @@ class Detector(Struct):
         sharp = SHARP_FLOOR * max(1.0, self.sharp.usual / SHARP_USUAL) ** 2 + more
         return self.options.threshold * broad, self.options.threshold * sharp
 
-    def _judge(self, timestamp: float, score: float) -> bool:
-        """Begin, escalate, hold or end the incident; return whether this row is to be told of."""
+    def judge(self, timestamp: float, score: float) -> bool:
+        """Begin, escalate, hold or end the incident; return whether this row is to be told of.
+
+        `update` calls it; by itself it says what another threshold would have done with the same evidence.
+        """
         if self.since is None:
             young = self.first is None or timestamp - self.first < WARM_UP_SECONDS
             if score < 1 or young or self.judged < WARM_UP_ROWS:

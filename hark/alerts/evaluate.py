@@ -173,6 +173,56 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
     return verdicts, msgspec.msgpack.encode(state)
 
 
+def others(rule: Rule, stretch: Stretch, multiples: Sequence[float]) -> dict[float, list[Verdict]]:
+    """Return what a spike rule with multiples of its threshold would say, without the verdicts that say nothing.
+
+    One pass: the baselines are those that the rule's own threshold leads to, which differ by a hair, as what lasts
+    longer than a day is learned unclipped.
+    """
+    state = _State(stretch.begin)
+    by_group: dict[str | None, _Series] = {}
+    shadows: dict[tuple[str | None, float], _Series] = {}
+    rules = {
+        multiple: msgspec.structs.replace(rule, threshold=rule.threshold * multiple) for multiple in multiples
+    }
+    said: dict[float, list[Verdict]] = {multiple: [] for multiple in multiples}
+    for start in range(stretch.begin, stretch.end, BUCKET_MS):
+        cells = stretch.cells.get(start, {})
+        _admit(state, by_group, cells, rule)
+        blind = stretch.blind.get(start, frozenset())
+        for series in state.series:
+            assert series.spike is not None
+            counted, share = _counted(rule, series, cells.get(series.group, {}), blind)
+            found = _spike(series.spike, start, counted, share)
+            _remember(series, None if counted is None else (*counted, found.expected), SPIKE_WINDOW_ROWS)
+            for multiple in multiples:
+                shadow = shadows.get((series.group, multiple))
+                if shadow is None:
+                    shadow = _Series(series.group, spike=Detector(), rows=series.rows)
+                    shadows[series.group, multiple] = shadow
+                verdict = _shadowed(rules[multiple], shadow, series.spike, start, found, multiple)
+                if verdict is not None:
+                    said[multiple].append(verdict)
+    return said
+
+
+def _shadowed(
+    rule: Rule, shadow: _Series, detector: Detector, start: int, found: _Said, multiple: float
+) -> Verdict | None:
+    """Judge the evidence that `detector` found with another threshold; None where there is nothing to say."""
+    own = shadow.spike
+    assert own is not None
+    escalates, score = False, found.score / multiple
+    if found.value is not None:
+        own.first, own.judged, own.dispersion = detector.first, detector.judged - 1, detector.dispersion
+        escalates = own.judge(start / 1000, score)
+    if own.since is None and not shadow.told:
+        shadow.once, shadow.calm = False, None
+        return None
+    said = msgspec.structs.replace(found, score=score, lasting=own.since is not None, escalates=escalates)
+    return _told(rule, shadow, start, said)
+
+
 def not_watched(checkpoint: bytes) -> int:
     """Return how many mentions were of series that are not watched, because there are too many."""
     return _decoded(checkpoint).not_watched

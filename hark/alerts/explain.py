@@ -15,10 +15,11 @@ from msgspec import Struct
 from hark.alerts.counts import authored, bucket_of, reach, timely
 from hark.alerts.detector import surprise
 from hark.alerts.evaluate import Blind, Window
-from hark.alerts.rules import BUCKET_SECONDS, Rule
+from hark.alerts.rules import BETWEEN, BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms
 from hark.core.protocols import Hit, Store
 from hark.core.tree import And, Field, Node, Not, Or, Phrase, Query, Term
+from hark.query.explain import text_of
 from hark.query.fields import Taxonomy, values_of
 from hark.query.match import Document, Matcher
 from hark.trends.rising import events, said_in
@@ -52,7 +53,8 @@ class Explanation(Struct, frozen=True):
     """The excess of a window and its parts, in hundredths; each list adds up to the excess exactly.
 
     A mention of several topics (places, terms) counts with the first of them in the list alone; the last part has
-    none of them. `core` finds the mentions that the alert is about.
+    none of them. `core` finds the mentions that the alert is about, by its topics if some lead; `said` those that say
+    what is new in it, of any topic of the same brand ("" where nothing is).
     """
 
     query: str
@@ -63,6 +65,7 @@ class Explanation(Struct, frozen=True):
     places: tuple[Contribution, ...]
     terms: tuple[Contribution, ...]
     core: str
+    said: str = ""
 
 
 class Evidence:
@@ -104,8 +107,9 @@ def explain(evidence: Evidence, rule: Rule, group: str | None, window: Window) -
     """Divide what `window` counts of the series `group`; raises TransientError while the store is away."""
     sides = Sides(evidence, rule, group, window)
     expected = hundredths(window.expected)
-    topics = _contributions(sides, _ranked(sides, "topic", window.expected), expected)
-    terms = _contributions(sides, _terms(sides), expected)
+    topic_parts, term_parts = _ranked(sides, "topic", window.expected), _terms(sides)
+    topics, terms = (_contributions(sides, parts, expected) for parts in (topic_parts, term_parts))
+    about = _leading(topic_parts, topics) or _leading(term_parts, terms)
     return Explanation(
         sides.query().text,
         (window.observed * 100 - expected) / 100,
@@ -114,7 +118,8 @@ def explain(evidence: Evidence, rule: Rule, group: str | None, window: Window) -
         _contributions(sides, _authors(sides), expected),
         _contributions(sides, _ranked(sides, "place", window.expected), expected),
         terms,
-        _core(sides, topics, terms),
+        sides.query(*((_any(about),) if about else ())).text,
+        _said(sides, term_parts, terms),
     )
 
 
@@ -199,6 +204,7 @@ def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
     The most surprising one comes first; the next is looked for among the mentions that do not have it.
     """
     every = sides.observed(()), sides.before()
+    own = set((sides.group or "").split(BETWEEN)) if field in sides.rule.group_by else set()
     parts: list[_Part] = []
     excluded: tuple[Node, ...] = ()
     while len(parts) < MOST_PARTS:
@@ -207,7 +213,7 @@ def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
             (-_surprise(counts, every, expected), value)
             for value, counts in found.items()
             # What all have, as all of a series of this topic, says nothing.
-            if counts != every
+            if counts != every and value not in own
         )
         if not ranked or -ranked[0][0] < _LEAST_SURPRISE:
             break
@@ -251,14 +257,31 @@ def _either(terms: Sequence[str]) -> Node:
     return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
 
 
-def _core(sides: Sides, topics: Sequence[Contribution], terms: Sequence[Contribution]) -> str:
-    """Return what finds the mentions that the excess is made of: of its topics, else of its terms, else all."""
-    for parts in (topics, terms):
-        whole = sum(part.excess for part in parts)
-        chosen = [part for part in parts if part.value != OTHER and part.excess >= CORE_SHARE * whole > 0]
-        if chosen:
-            return " OR ".join(f"({part.query})" for part in chosen)
-    return sides.query().text
+def _leading(parts: Sequence[_Part], found: Sequence[Contribution]) -> list[Node]:
+    """Return the conditions of the parts that bring much of the excess."""
+    whole = sum(part.excess for part in found)
+    much = {part.value for part in found if part.value != OTHER and part.excess >= CORE_SHARE * whole > 0}
+    return [part.narrowed[0] for part in parts if part.value in much]
+
+
+def _said(sides: Sides, parts: Sequence[_Part], found: Sequence[Contribution]) -> str:
+    rising = {part.value for part in found if part.value != OTHER and part.excess > 0}
+    nodes = [part.narrowed[0] for part in parts if part.value in rising]
+    if not nodes:
+        return ""
+    brands = [
+        Field(name, "=", value)
+        for name, value in zip(sides.rule.group_by, (sides.group or "").split(BETWEEN), strict=False)
+        if name == "brand"
+    ]
+    return text_of(And((*brands, _any(nodes)))) if brands else text_of(_any(nodes))
+
+
+def _any(nodes: Sequence[Node]) -> Node:
+    flat: list[Node] = []
+    for node in nodes:
+        flat += node.children if isinstance(node, Or) else (node,)
+    return flat[0] if len(flat) == 1 else Or(tuple(flat))
 
 
 def _surprise(counts: tuple[int, int], every: tuple[int, int], expected: float) -> float:

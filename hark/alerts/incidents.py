@@ -138,6 +138,8 @@ class Happening(Struct, frozen=True):
     kind: EventKind
     at: int
     note: str = ""
+    told: bool = True
+    """False for what stands in the timeline alone: people heard of the incident less than half an hour ago."""
 
 
 class Follower:
@@ -163,7 +165,10 @@ class Follower:
             if verdict.event == "begin"
         ]
         for rule, verdict in sorted(begun, key=_foremost):
-            happened.append(self._begin(rule, verdict))
+            one = self._begin(rule, verdict)
+            # What joins at once is part of what opened.
+            if one.kind != "updated" or one.incident.opened != one.at:
+                happened.append(one)
         self._forget(start)
         return happened
 
@@ -244,7 +249,7 @@ class Follower:
         self.incidents[incident.id] = incident
         self._explain(incident, at, explanation, own)
         self._relate(incident)
-        return Happening(incident, "opened", at, incident.headline)
+        return Happening(incident, "opened", at)
 
     def _join(self, incident: Incident, member: Member, verdict: Verdict, at: int) -> Happening:
         again = incident.ended is not None
@@ -261,11 +266,12 @@ class Follower:
         incident.severity = max(one.severity for one in incident.members if one.ended is None)
         incident.worst = max(incident.worst, incident.severity)
         self._lead(incident)
-        self._explain(incident, at)
+        told = again or at - incident.told_ms >= UPDATE_MS
+        self._explain(incident, at, told=told)
         name = member.group or "all"
         if again:
             return Happening(incident, "reopened", at, f"{name} rises again for the same reason")
-        return Happening(incident, "updated", at, f"{name} ({member.rule}) rises for the same reason")
+        return Happening(incident, "updated", at, f"{name} ({member.rule}) rises for the same reason", told)
 
     def _same_cause(self, incident: Incident, own: Sequence[Hit], window: Window, rule: Rule) -> bool:
         """Say whether what a series is about is what the incident is about, by the mentions of both."""
@@ -273,11 +279,14 @@ class Follower:
         if incident.ended is not None and window.end - incident.ended > REOPENS_MS:
             return False
         core = parse(incident.explanation.core)
-        matcher = Matcher(core)
+        matchers = [Matcher(core)]
+        if incident.explanation.said:
+            matchers.append(Matcher(parse(incident.explanation.said)))
         begin = window.begin if incident.ended is not None else max(window.begin, incident.since)
         mine = [hit for hit in own if to_ms(hit.mention.created_at) >= begin]
         taxonomy = self._evidence.taxonomy
-        shared = sum(matcher.matches(Document(hit.mention, hit.enrichment, taxonomy)) for hit in mine)
+        documents = [Document(hit.mention, hit.enrichment, taxonomy) for hit in mine]
+        shared = sum(any(one.matches(document) for one in matchers) for document in documents)
         if len(mine) >= _FEWEST_SHARED and shared >= SAME_SHARE * len(mine):
             return True
         if incident.ended is not None:
@@ -302,8 +311,9 @@ class Follower:
         at: int,
         explanation: Explanation | None = None,
         own: Sequence[Hit] | None = None,
+        told: bool = True,
     ) -> None:
-        """Explain the leading series' figures anew, and remember that they are told."""
+        """Explain the leading series' figures anew, and remember when they are told."""
         member = incident.leading
         rule = self._rules[member.rule]
         window = member.window
@@ -316,8 +326,9 @@ class Follower:
         incident.mentions = representative(own)
         incident.place = leading_place(own)
         incident.headline = headline(incident, self._rules)
-        incident.told_ms, incident.told_severity = at, incident.severity
-        incident.told_observed = member.observed
+        if told:
+            incident.told_ms, incident.told_severity = at, incident.severity
+            incident.told_observed = member.observed
 
     def _relate(self, incident: Incident) -> None:
         """Name incidents beside each other that began together and are about the same topic or place."""

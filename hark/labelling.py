@@ -5,21 +5,26 @@ of what chance leaves. Its interval is by the percentile bootstrap over the ment
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import combinations
 
 import numpy as np
 from msgspec import Struct
 
+from enrich.measures import Scores, Sureness, scores, sureness
 from hark.core.change import MENTIONS, Labelled, encode
+from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Bus, Hit, Store
 from hark.core.tree import Query
 from hark.state.labels import Labels
 
+TagAgain = Callable[[Sequence[Mention]], Sequence[Enrichment]]
+NO_TOPIC = "none"
 LOOKED_AT = 5_000
 """How many mentions the queue is chosen from: a stable sample of those that match."""
 _RESAMPLES = 1_000
+_PAGE = 500
 
 
 class Agreement(Struct, frozen=True):
@@ -42,6 +47,10 @@ class Uncertain(Struct, frozen=True):
     confidence: float
     said: tuple[Labelled, ...]
 
+    def says(self, tag: str) -> str:
+        """Return what the tag is now."""
+        return value_of(self.hit, tag)
+
     @property
     def disputed(self) -> bool:
         """Whether persons said different things."""
@@ -59,6 +68,60 @@ def give(said: Sequence[Labelled], labels: Labels, bus: Bus) -> int:
 
     labels.give(said, publish)
     return labels.send_again(publish)
+
+
+class Quality(Struct, frozen=True):
+    """How often the tags are what people said; `scores` and `sureness` are None where nothing was labelled.
+
+    `disputed`: mentions that people labelled differently, left out. `gone`: of mentions that are not here any more.
+    """
+
+    tag: str
+    mentions: int
+    disputed: int
+    gone: int
+    scores: Scores | None
+    sureness: Sureness | None
+
+
+def measured(said: Iterable[Labelled], store: Store, tag_again: TagAgain, tag: str) -> Quality:
+    """Compare what people said of `tag` with what the tags are when nobody is asked: the texts are tagged anew.
+
+    A mention counts once, with what its people agree on. Of several topics the first that people named is held
+    against the most confident one. The labels are those of mentions that somebody chose to label: where the doubtful
+    ones were labelled first, the tags look worse than they are.
+    """
+    by_id: dict[str, list[Labelled]] = {}
+    for label in newest(said):
+        by_id.setdefault(label.id, []).append(label)
+    agreed = {id: one[0].value for id, one in by_id.items() if len({label.value for label in one}) == 1}
+    truth: list[str] = []
+    tags: list[str] = []
+    sure: list[float] = []
+    gone = 0
+    ids = list(agreed)
+    for start in range(0, len(ids), _PAGE):
+        page = ids[start : start + _PAGE]
+        hits = store.many(page)
+        here = [hits[id].mention for id in page if id in hits]
+        gone += len(page) - len(here)
+        for mention, made in zip(here, tag_again(here), strict=True):
+            hit = Hit(mention, made)
+            truth.append(agreed[mention.id].partition(",")[0].strip() or NO_TOPIC)
+            tags.append(value_of(hit, tag))
+            sure.append(confidence(hit, tag))
+    disputed = len(by_id) - len(agreed)
+    if not truth:
+        return Quality(tag, 0, disputed, gone, None, None)
+    right = [a == b for a, b in zip(truth, tags, strict=True)]
+    return Quality(tag, len(truth), disputed, gone, scores(truth, tags), sureness(sure, right))
+
+
+def value_of(hit: Hit, tag: str) -> str:
+    """Return what `tag` says: the sentiment's label, or the most confident topic."""
+    if tag == "topic":
+        return hit.enrichment.topics[0].id if hit.enrichment.topics else NO_TOPIC
+    return hit.enrichment.sentiment.label
 
 
 def confidence(hit: Hit, tag: str) -> float:

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -136,7 +136,9 @@ def console_of(settings: Settings) -> "Iterator[Center]":
         state_of(settings) as state,
         bus_of(settings) as bus,
         contextlib.closing(_LateStore(settings)) as store,
+        reprocessing_of(settings) as reprocessing,
     ):
+        chain = lru_cache(maxsize=1)(partial(chain_of_generation, settings))
         yield Center(
             settings=settings,
             state=state,
@@ -148,6 +150,8 @@ def console_of(settings: Settings) -> "Iterator[Center]":
             health=lambda: health(settings.data, state),
             clock=now,
             bookkeeper=Bookkeeper(_ledger(bus, cast(Store, store), state), now),
+            reprocessing=reprocessing,
+            tagger=lambda: chain(reprocessing.generations.serving()),
         )
 
 

@@ -19,6 +19,7 @@ from hark.console.problems import handle_problems
 ROUTERS = (
     "hark.console.api.center",
     "hark.console.api.people",
+    "hark.console.api.quality",
     "hark.console.api.sources",
     "hark.console.api.trends",
     "hark.console.pages.signin",
@@ -28,6 +29,7 @@ ROUTERS = (
     "hark.console.pages.search",
     "hark.console.pages.trends",
     "hark.console.pages.sources",
+    "hark.console.pages.quality",
     "hark.console.pages.admin",
 )
 """Modules with a `router` (fastapi.APIRouter), in the order in which routes are looked for."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 from msgspec import Struct
@@ -10,12 +10,22 @@ from msgspec import Struct
 from hark.console.access import Asker, Who
 from hark.console.coverage import Bookkeeper
 from hark.core.clock import Clock
+from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Bucket, Bus, Hit, Store
 from hark.core.tree import All, And, Field, Node, Not, Or, Query
+from hark.generations import Reprocessing
 from hark.query.fields import Taxonomy
 from hark.settings import Settings
 from hark.state import State
 from hark.state.people import People
+
+
+class Tagger(Protocol):
+    """What tags mentions as the workers do."""
+
+    def tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
+        """Return one enrichment a mention, in order."""
+        ...
 
 
 class Center(Struct, frozen=True):
@@ -37,6 +47,9 @@ class Center(Struct, frozen=True):
     clock: Clock
     bookkeeper: Bookkeeper
     """Takes the books, once for all who look."""
+    reprocessing: Reprocessing
+    tagger: Callable[[], Tagger]
+    """The tags of the generation that is shown; the first call takes a second, as it loads the language models."""
 
 
 def within(query: Query, brands: tuple[str, ...] | None) -> Query:

@@ -72,10 +72,14 @@ def list_incidents(
     statuses: Sequence[Status] | None = None,
     since: datetime | None = None,
     limit: int = 100,
+    after: tuple[int, str] | None = None,
 ) -> list[Shown]:
-    """Return incidents, the newest first; raises TransientError while the state database is away."""
+    """Return incidents, the newest first; raises TransientError while the state database is away.
+
+    `after` is (opened in ms, id) of the last one of the page before.
+    """
     with state.read() as connection:
-        rows = tables.listed(connection, statuses, None if since is None else to_ms(since), limit)
+        rows = tables.listed(connection, statuses, None if since is None else to_ms(since), limit, after)
     return [_shown(row) for row in rows]
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hark.core.errors import SettingsError
 from hark.core.tree import And, Field, Node, Not, Or, Query
-from hark.query import parse
+from hark.query import QueryError, parse
 from hark.query.explain import text_of
 from hark.settings import read_toml
 
@@ -43,6 +43,16 @@ _QUIET = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _NEGATIVE = Field("sentiment", "=", "negative")
 _LONGEST_WINDOW_MINUTES = 24 * 60
 _LONGEST_ALLOWANCE_MINUTES = 24 * 60
+
+
+class RuleError(SettingsError):
+    """One key of a rule is wrong. `key` names it, `problem` says what is wrong; `position` is set within a query."""
+
+    def __init__(self, where: str, rule: str, key: str, problem: str, position: int | None = None) -> None:
+        super().__init__(f"{where}: {key} of rule {rule!r}: {problem}")
+        self.key = key
+        self.problem = problem
+        self.position = position
 
 
 class RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,17 +178,29 @@ class Rule(Struct, frozen=True):
 def load_rules(config: Path) -> dict[str, Rule]:
     """Return the rules of alerts.toml in the folder `config` by name; raises SettingsError."""
     path = config / FILE
+    file = load_file(config)
+    rules: dict[str, Rule] = {}
+    for entry in file.rule:
+        if entry.name in rules:
+            raise SettingsError(f"{path}: two rules are named {entry.name!r}: give each its own name")
+        rules[entry.name] = _rule(str(path), entry, file.allowance_minutes * 60)
+    return rules
+
+
+def load_file(config: Path) -> AlertsFile:
+    """Return alerts.toml as written; its rules are looked at by `load_rules`. Raises SettingsError."""
+    path = config / FILE
     file = read_toml(path, AlertsFile)
     if not 0 <= file.allowance_minutes <= _LONGEST_ALLOWANCE_MINUTES:
         raise SettingsError(
             f"{path}: allowance_minutes: expected 0 to {_LONGEST_ALLOWANCE_MINUTES}, found {file.allowance_minutes}"
         )
-    rules: dict[str, Rule] = {}
-    for entry in file.rule:
-        if entry.name in rules:
-            raise SettingsError(f"{path}: two rules are named {entry.name!r}: give each its own name")
-        rules[entry.name] = _rule(path, entry, file.allowance_minutes * 60)
-    return rules
+    return file
+
+
+def rule_of(config: Path, entry: RuleEntry) -> Rule:
+    """Return a rule that stands in no file, with the allowance of alerts.toml; raises RuleError, SettingsError."""
+    return _rule("the rule", entry, load_file(config).allowance_minutes * 60)
 
 
 def find_rule(config: Path, name: str) -> Rule:
@@ -190,9 +212,9 @@ def find_rule(config: Path, name: str) -> Rule:
     return rules[name]
 
 
-def _rule(path: Path, entry: RuleEntry, allowance_seconds: int) -> Rule:
+def _rule(where: str, entry: RuleEntry, allowance_seconds: int) -> Rule:
     def wrong(key: str, expected: str, found: object) -> SettingsError:
-        return SettingsError(f"{path}: {key} of rule {entry.name!r}: expected {expected}, found {found!r}")
+        return RuleError(where, entry.name, key, f"expected {expected}, found {found!r}")
 
     if not _NAME.fullmatch(entry.name):
         raise wrong("name", "lower-case letters, digits, - and _ only", entry.name)
@@ -218,7 +240,7 @@ def _rule(path: Path, entry: RuleEntry, allowance_seconds: int) -> Rule:
     return Rule(
         entry.name,
         entry.title or entry.name,
-        _query(path, entry, "query"),
+        _query(where, entry, "query"),
         entry.metric,
         _groups(entry, wrong),
         entry.detector,
@@ -227,23 +249,21 @@ def _rule(path: Path, entry: RuleEntry, allowance_seconds: int) -> Rule:
         entry.minimum_volume,
         entry.minimum_severity,
         allowance_seconds,
-        _query(path, entry, "part") if entry.part.strip() else None,
+        _query(where, entry, "part") if entry.part.strip() else None,
         entry.notify,
         _quiet(entry, wrong),
     )
 
 
-def _query(path: Path, entry: RuleEntry, key: Literal["query", "part"]) -> Query:
+def _query(where: str, entry: RuleEntry, key: Literal["query", "part"]) -> Query:
     text = entry.query if key == "query" else entry.part
     try:
         query = parse(text)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {key} of rule {entry.name!r}: {error}") from error
+    except QueryError as error:
+        raise RuleError(where, entry.name, key, str(error), error.position) from error
     if _asks_for_times(query.root):
-        raise SettingsError(
-            f"{path}: {key} of rule {entry.name!r}: expected no created:, since a rule says itself which time it "
-            f"looks at, found {text!r}"
-        )
+        problem = f"expected no created:, since a rule says itself which time it looks at, found {text!r}"
+        raise RuleError(where, entry.name, key, problem)
     return query
 
 

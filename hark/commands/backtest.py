@@ -17,13 +17,13 @@ from hark.alerts.backtest import Alert, Backtest, Label, Outcome, Past, read_lab
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
 from hark.alerts.report import first_told, page
-from hark.alerts.rules import BUCKET_SECONDS, Rule, find_rule
+from hark.alerts.rules import BUCKET_SECONDS, Rule, RuleEntry, find_rule, rule_of
 from hark.commands.options import common
 from hark.commands.show import harmless
 from hark.commands.times import point
 from hark.core.clock import from_ms, now
 from hark.core.errors import SettingsError
-from hark.settings import Settings
+from hark.settings import Settings, plain
 
 _SHOWN_PARTS = 3
 
@@ -58,6 +58,7 @@ def command(
 
     \b
     hark backtest complaint-spike --since 30d
+    hark backtest - < rule.json            a rule that is in no file: the keys of a [[rule]], as JSON
     hark backtest complaint-spike --since 2026-01-01 --until 2026-07-01 --incidents known.csv --json
 
     Shows each alert with what was observed and expected, which topics and sources the difference came from, and the
@@ -65,7 +66,7 @@ def command(
     other thresholds would have done. Four weeks before --since are read to learn what is usual.
     """
     settings = settings_module.load(config, data)
-    found = find_rule(settings.config, rule)
+    found = _given(settings.config) if rule == "-" else find_rule(settings.config, rule)
     labels = None if incidents is None else read_labels(incidents)
     begin, end = _range(found, since, until)
     result = _tried(settings, found, begin, end, labels)
@@ -75,6 +76,17 @@ def command(
         click.echo(msgspec.json.encode(result).decode())
     else:
         _print(result, found, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+
+
+def _given(config: Path) -> Rule:
+    """Return the rule that standard input holds."""
+    try:
+        entry = msgspec.json.decode(sys.stdin.buffer.read(), type=RuleEntry)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"standard input: {plain(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"standard input: expected a rule as JSON: {error}") from error
+    return rule_of(config, entry)
 
 
 def _write(path: Path, text: str) -> None:

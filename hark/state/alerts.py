@@ -184,14 +184,22 @@ def get(connection: sa.Connection, id: str, lock: bool = False) -> IncidentRow |
 
 
 def listed(
-    connection: sa.Connection, statuses: Sequence[str] | None, since_ms: int | None, limit: int
+    connection: sa.Connection,
+    statuses: Sequence[str] | None,
+    since_ms: int | None,
+    limit: int,
+    after: tuple[int, str] | None = None,
 ) -> list[IncidentRow]:
-    """Return incidents, the newest first."""
+    """Return incidents, the newest first; those behind `after`: (opened in ms, id) of the last one of a page."""
     statement = sa.select(incidents).order_by(incidents.c.opened_ms.desc(), incidents.c.id).limit(limit)
     if statuses is not None:
         statement = statement.where(incidents.c.status.in_(list(statuses)))
     if since_ms is not None:
         statement = statement.where(incidents.c.opened_ms >= since_ms)
+    if after is not None:
+        opened, id = after
+        same = (incidents.c.opened_ms == opened) & (incidents.c.id > id)
+        statement = statement.where((incidents.c.opened_ms < opened) | same)
     return [_row(row) for row in connection.execute(statement).mappings()]
 
 

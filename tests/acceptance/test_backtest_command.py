@@ -229,3 +229,16 @@ def test_what_is_asked_wrongly_is_answered_with_what_was_expected(
     result = CliRunner().invoke(command, [*arguments, "--data", str(center.data)])
     assert isinstance(result.exception, SettingsError)
     assert said in str(result.exception)
+
+
+def test_a_rule_that_is_in_no_file_is_tried_as_it_is_written(center: Center) -> None:
+    def tried(rule: str) -> Any:
+        arguments = ["-", "--since", SINCE.isoformat(), "--until", UNTIL.isoformat(), "--json"]
+        return CliRunner().invoke(command, [*arguments, "--data", str(center.data)], input=rule)
+
+    same = '{"name": "mine", "metric": "complaints", "group_by": "brand", "detector": "threshold", "threshold": 9}'
+    body = json.loads(tried(same).stdout)
+    assert (body["rule"], body["shipped"]["threshold"]) == ("mine", 9)
+    assert "standard input: detector: Invalid enum value" in str(
+        tried('{"name": "a", "detector": "x"}').exception
+    )

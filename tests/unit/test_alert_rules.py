@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hark.alerts.rules import Rule, find_rule, load_rules
+from hark.alerts.rules import Rule, RuleEntry, RuleError, find_rule, load_rules, rule_of
 from hark.core.errors import SettingsError
 from hark.query import parse
 from hark.settings import SHIPPED
@@ -120,3 +120,15 @@ def test_what_changes_a_verdict_changes_the_identity_and_a_title_does_not(tmp_pa
     assert rule(tmp_path, 'title = "b"\nnotify = ["x"]').identity == plain.identity
     for more in ("threshold = 1.1", "minimum_volume = 2", 'query = "a"', 'group_by = "brand"'):
         assert rule(tmp_path, more).identity != plain.identity
+
+
+def test_a_rule_in_no_file_says_which_key_is_wrong_and_where(tmp_path: Path) -> None:
+    (tmp_path / "alerts.toml").write_text("allowance_minutes = 7\n")
+    found = rule_of(tmp_path, RuleEntry("mine", "spike"))
+    assert found.allowance_seconds == 420
+    with pytest.raises(RuleError) as wrong:
+        rule_of(tmp_path, RuleEntry("mine", "spike", query="bag (lost"))
+    assert (wrong.value.key, wrong.value.position) == ("query", 4)
+    with pytest.raises(RuleError) as wrong:
+        rule_of(tmp_path, RuleEntry("mine", "spike", minimum_severity=11))
+    assert (wrong.value.key, wrong.value.problem) == ("minimum_severity", "expected 1 to 10, found 11")

@@ -173,6 +173,9 @@ _OPERATORS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
 
 def _wildcard(pattern: str) -> Narrowed:
+    beginning = pattern[:-1]
+    if pattern.endswith("*") and not set(beginning) & set("*?"):
+        return Narrowed({"prefix": {TOKENS: {"value": beginning}}}, True)  # a thousand of these are bearable
     exact = pattern.partition("*")[2].count("?") <= _MOST_AFTER_STAR
     if not exact:
         pattern = re.sub(r"[*?]+", "*", pattern)

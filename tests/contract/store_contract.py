@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hark.core.change import Deleted, Item, Labelled, Tagged, key_of
-from hark.core.clock import to_ms
+from hark.core.clock import monotonic, to_ms
 from hark.core.errors import SettingsError
 from hark.core.mention import Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
 from hark.core.protocols import Books, Bucket, Hit, Store, cursor_of
 from hark.core.tokens import tokens
 from hark.core.tree import Query
-from hark.query import patience
+from hark.query import QueryError, patience
 from hark.query.difference import difference
 from hark.query.fields import values_of
 from hark.query.highlight import spans
@@ -33,7 +33,7 @@ from hark.query.sampling import level, place, sample_cursor
 from hark.query.volume import volume
 from sinks import labels
 from sinks.groups import GROUPS
-from tests.support.queries import NOW, TAXONOMY, collections, parsed, queries
+from tests.support.queries import HOSTILE, NOW, TAXONOMY, collections, parsed, queries
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 HOUR = 3600
@@ -458,6 +458,24 @@ class StoreContract:
         with patience.within(60):
             assert ids(store.search(parsed("my ONEAR/3 late"))) == ["x:1"]
         assert store.count(EVERYTHING) == 1
+
+    def test_hostile_queries_are_answered_or_refused_in_every_order(self, store: Store) -> None:
+        items = [tagged(f"x:{i}", "a w9 air " * 9 + f"w{i}x delta") for i in range(30)]
+        store.write(items)
+        reference = Reference(items)
+        for name, text in HOSTILE.items():
+            try:
+                query = parsed(text)
+            except QueryError:
+                continue
+            begun = monotonic()
+            try:
+                with patience.within(2):
+                    for order in ORDERS:
+                        found = page(store, query, order=order, limit=100, taxonomy=TAXONOMY).hits
+                        assert sorted(ids(found)) == sorted(ids(reference.search(query))), name
+            except patience.TooSlowError:
+                assert monotonic() - begun < 15, name  # refused, if late on a busy machine
 
     # As of
 

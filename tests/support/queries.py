@@ -279,3 +279,34 @@ def _enrichments(draw: st.DrawFn) -> Enrichment:
 def collections(max_size: int = 12) -> st.SearchStrategy[list[tuple[Mention, Enrichment]]]:
     """Return lists of mentions with distinct ids."""
     return st.lists(mentions(), max_size=max_size, unique_by=lambda pair: pair[0].id)
+
+
+HOSTILE = {
+    "10,000 parentheses": "(" * 10_000 + "a" + ")" * 9_000,
+    "parentheses at the limit": "(" * 30 + "a" + ")" * 30,
+    "nested groups": "(a OR b AND NOT " * 40 + "a" + ")" * 40,
+    "5,000 alternatives": " OR ".join(f"w{i}" for i in range(5_000)),
+    "5,000 short alternatives": " OR ".join(["a"] * 3_300),
+    "1,000 alternatives": " OR ".join(f"w{i}*" for i in range(1_000)),
+    "NOT upon NOT": "NOT " * 4_990 + "a",
+    "minus upon minus": "-" * 19_000 + "a",
+    "NEAR upon NEAR": "a NEAR/5 " * 2_000 + "a",
+    "leading wildcard": "*air",
+    "nothing but wildcards": "*?*?*?*?" * 1_000,
+    "catastrophic pattern": "a*" * 40 + "b",
+    "quotes": '"' * 20_000,
+    "escapes": '"' + "\\" * 19_000,
+    "control characters": "\x00\x01\x1b[31m\x7f a \x9f brand:\x00x",
+    "SQL": "'; DROP TABLE mentions; --",
+    "SQL in a value": 'author:"x\' OR 1=1 --"',
+    "JSON": '{"query": {"match_all": {}}}',
+    "FTS": 'a" OR NEAR(b c) *',
+    "one long word": "a" * 20_000,
+    "one long phrase": '"' + "ab " * 6_000 + '"',
+    "Chinese": "日" * 19_000,
+    "combining marks": "a" + "\u0301" * 19_000,
+    "spaces": "a" + " " * 19_000 + "b",
+    "a megabyte": "a " * 500_000,
+    "right to left": "\u202eabc OR \u2066def",
+}
+"""Queries that would harm a careless program."""

@@ -135,7 +135,7 @@ class Sides:
 
     def __init__(self, evidence: Evidence, rule: Rule, group: str | None, window: Window) -> None:
         self._store = evidence.store
-        self._taxonomy = evidence.taxonomy
+        self.taxonomy = evidence.taxonomy
         self._without = evidence.without(window)
         self._begin = from_ms(window.begin)
         self.rule, self.group = rule, group
@@ -175,7 +175,7 @@ class Sides:
         now: Counter[str] = Counter()
         if field not in self._values:
             self._values[field] = [
-                values_of(field, hit.mention, hit.enrichment, self._taxonomy) for hit in self.hits
+                values_of(field, hit.mention, hit.enrichment, self.taxonomy) for hit in self.hits
             ]
         for at in self.within(narrowed):
             for value in self._values[field][at]:
@@ -210,14 +210,15 @@ def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
     while len(parts) < MOST_PARTS:
         found = sides.by(field, *excluded)
         ranked = sorted(
-            (-_surprise(counts, every, expected), value)
+            # Of a topic and its parent with the same mentions the topic says more.
+            (-_surprise(counts, every, expected), -len(sides.taxonomy.get(value, ())), value)
             for value, counts in found.items()
             # What all have, as all of a series of this topic, says nothing.
             if counts != every and value not in own
         )
         if not ranked or -ranked[0][0] < _LEAST_SURPRISE:
             break
-        value = ranked[0][1]
+        value = ranked[0][2]
         node = Field(field, "=", value)
         parts.append(_Part(value, (node, *excluded), *found[value]))
         excluded = (*excluded, Not(node))

@@ -42,13 +42,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--store", default="embedded")
+    parser.add_argument("--a-day", type=int, default=A_DAY, help="mentions a day")
     parser.add_argument("--incident", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         store = open_store(asked.store, data, ancestors({}))
         state = open_state("embedded", data)
-        written = mentions(asked.incident)
+        written = mentions(asked.incident, asked.a_day)
         for at in range(0, len(written), 5_000):
             store.write(written[at : at + 5_000])
         rule = Rule("pairs", "Pairs", parse(""), "complaints", ("brand", "topic"), "spike", minimum_volume=5)
@@ -73,16 +74,16 @@ def main() -> None:
         store.close()
 
 
-def mentions(incident: bool) -> list[Tagged]:
+def mentions(incident: bool, a_day: int) -> list[Tagged]:
     """Return what is said; with `incident` the first brand's mentions are tenfold in the last half hour."""
     draw = np.random.default_rng(5)
-    seconds = np.sort(draw.uniform(0, DAYS * 86_400, DAYS * A_DAY))
+    seconds = np.sort(draw.uniform(0, DAYS * 86_400, DAYS * a_day))
     if incident:
         last = draw.uniform(DAYS * 86_400 - 1_800, DAYS * 86_400, 26 * BRANDS * 10)
         seconds = np.concatenate([seconds, np.sort(last)])
     found = []
     for number, second in enumerate(seconds):
-        extra = number >= DAYS * A_DAY
+        extra = number >= DAYS * a_day
         brand = 0 if extra else int(draw.integers(BRANDS))
         topic = int(draw.integers(5 if extra else TOPICS))
         at = START + timedelta(seconds=round(float(second), 3))

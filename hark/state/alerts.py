@@ -118,7 +118,9 @@ def clock(connection: sa.Connection) -> AlertClock | None:
 def start_clock(connection: sa.Connection, at: AlertClock) -> bool:
     """Begin to judge; False when another process has."""
     statement = _insert(connection)(alert_clock).values(id=_FIRST, **msgspec.structs.asdict(at))
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    # PostgreSQL's driver does not count the rows of an insert: they are asked for.
+    found = connection.execute(statement.on_conflict_do_nothing().returning(alert_clock.c.id))
+    return found.first() is not None
 
 
 def move_clock(connection: sa.Connection, before: AlertClock, after: AlertClock) -> bool:

@@ -6,10 +6,11 @@ import sqlalchemy as sa
 
 from hark.core.errors import TransientError
 from hark.state import State, open_state
+from tests.contract.alerts_contract import AlertsContract
 from tests.contract.state_contract import StateContract
 
 
-class TestPostgresqlState(StateContract):
+class TestPostgresqlState(AlertsContract, StateContract):
     @pytest.fixture
     def reopen(self, postgres: str, tmp_path: Path) -> Iterator[Callable[[], State]]:
         opened: list[State] = []

@@ -5,10 +5,11 @@ import pytest
 
 from hark.core.errors import SettingsError
 from hark.state import State, open_state
+from tests.contract.alerts_contract import AlertsContract
 from tests.contract.state_contract import StateContract
 
 
-class TestSqliteState(StateContract):
+class TestSqliteState(AlertsContract, StateContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Iterator[Callable[[], State]]:
         opened: list[State] = []

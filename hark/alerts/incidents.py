@@ -265,9 +265,10 @@ class Follower:
         incident.since = min(incident.since, member.since)
         incident.severity = max(one.severity for one in incident.members if one.ended is None)
         incident.worst = max(incident.worst, incident.severity)
-        self._lead(incident)
+        leads = self._lead(incident)
         told = again or at - incident.told_ms >= UPDATE_MS
-        self._explain(incident, at, told=told)
+        if told or leads:
+            self._explain(incident, at, told=told)
         name = member.group or "all"
         if again:
             return Happening(incident, "reopened", at, f"{name} rises again for the same reason")

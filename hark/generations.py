@@ -54,27 +54,27 @@ class Way(Struct, frozen=True):
     @property
     def live_group(self) -> str:
         """Tags what is new, from the common topic of mentions."""
-        return f"enrich-g{self.number}"
+        return f"hark.enrich-g{self.number}"
 
     @property
     def history(self) -> str:
         """The topic of mentions that are to be tagged again."""
-        return f"reprocess-g{self.number}"
+        return f"hark.reprocess-g{self.number}"
 
     @property
     def history_group(self) -> str:
         """Tags them."""
-        return f"again-g{self.number}"
+        return f"hark.again-g{self.number}"
 
     @property
     def enriched(self) -> str:
         """The topic of what is tagged."""
-        return f"enriched-g{self.number}"
+        return f"hark.enriched-g{self.number}"
 
     @property
     def index_group(self) -> str:
         """Writes it to the store."""
-        return f"index-g{self.number}"
+        return f"hark.index-g{self.number}"
 
     def pairs(self, building: bool) -> list[tuple[str, str]]:
         """Return (topic, group) of each part of the way."""

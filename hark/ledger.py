@@ -15,8 +15,8 @@ from hark.core.mention import source_of
 from hark.core.protocols import Books, Bus, Store
 from hark.state import State
 
-ENRICH_GROUP = "enrich"
-INDEX_GROUP = "index"
+ENRICH_GROUP = "hark.enrich"
+INDEX_GROUP = "hark.index"
 _BATCH = 5_000
 
 

@@ -21,7 +21,7 @@ from hark import settings as settings_module
 from hark.alerts import desk
 from hark.commands.console import PORT
 from hark.commands.show import harmless, local, mention_line
-from hark.core.change import ENRICHED, Tagged, decode_item
+from hark.core.change import ENRICHED, MENTIONS, Tagged, decode_item
 from hark.core.clock import from_ms, monotonic, now, to_ms
 from hark.core.errors import FatalError, TransientError
 from hark.core.protocols import Bus, Subscription
@@ -172,7 +172,7 @@ def _history(state: State, bus: Bus, console: Console, stop: threading.Event) ->
             states = [source for source in state.source_states() if source.cursor]
             behind = [behind_seconds(source.cursor or "", now()) for source in states]
             read = 1 - max(0.0, *behind) / length if len(states) == 3 else 0.0
-            waiting = _lag(bus, "mentions", ENRICH_GROUP) + _lag(bus, "enriched", INDEX_GROUP)
+            waiting = _lag(bus, MENTIONS, ENRICH_GROUP) + _lag(bus, ENRICHED, INDEX_GROUP)
             collected = sum(source.published for source in states) or 1
             indexed = max(0.0, 1 - waiting / collected) * max(read, 0.0)
             progress.update(reading, completed=max(read, 0.0))

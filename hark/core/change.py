@@ -1,7 +1,7 @@
 """What travels between the stages: changes to mentions, and their codec.
 
-Topic `mentions` carries `Change`, topic `enriched` carries `Item`, topic `rejected` carries `Rejected`;
-all as JSON, keyed by the mention's id, so that changes of one mention stay in order.
+Topic `hark.mentions` carries `Change`, `hark.enriched` carries `Item`, `hark.rejected` carries `Rejected`; all as
+JSON, keyed by the mention's id, so that changes of one mention stay in order.
 """
 
 from datetime import datetime
@@ -15,9 +15,9 @@ from hark.core.mention import Enrichment, Mention
 
 T = TypeVar("T")
 
-MENTIONS = "mentions"
-ENRICHED = "enriched"
-REJECTED = "rejected"
+MENTIONS = "hark.mentions"
+ENRICHED = "hark.enriched"
+REJECTED = "hark.rejected"
 TOPICS = (MENTIONS, ENRICHED, REJECTED)
 
 _EDIT_BITS = 16

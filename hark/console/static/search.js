@@ -89,19 +89,24 @@ async function explainIt() {
 }
 explain.addEventListener("toggle", () => { if (explain.open) explainIt(); });
 
-function fold(details) {
-  details.open = !details.open;
-  if (details.open) { details.scrollIntoView({ block: "nearest" }); details.querySelector("summary").focus({ preventScroll: true }); }
+function fold(details, open = !details.open) {
+  details.open = open;
+  if (details.open) { details.scrollIntoView({ block: innerWidth > 1000 ? "nearest" : "start" }); details.querySelector("summary").focus({ preventScroll: true }); }
 }
+document.querySelectorAll("[data-fold]").forEach((button) => button.addEventListener("click", () => fold(document.getElementById(button.dataset.fold), true)));
 onKey("e", () => fold(explain));
 onKey("h", () => fold(document.getElementById("how")));
 
 // --- examples that go into the query ------------------------------------------------------------------------------
 
+let touched = false; // an untouched box has its caret at the beginning, where nobody put it
+query.addEventListener("focus", () => { touched = true; });
+
 document.getElementById("how").addEventListener("click", (event) => {
   const example = event.target.closest(".insert")?.dataset.insert;
   if (!example) return;
-  const { value, selectionStart: start, selectionEnd: end } = query;
+  const { value } = query;
+  const [start, end] = touched ? [query.selectionStart, query.selectionEnd] : [value.length, value.length];
   const before = value.slice(0, start);
   const after = value.slice(end);
   const put = `${before && !/[\s(]$/.test(before) ? " " : ""}${example}${after && !/^[\s)]/.test(after) ? " " : ""}`;

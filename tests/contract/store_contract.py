@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from hark.core.change import Deleted, Item, Labelled, Tagged, key_of
 from hark.core.clock import monotonic, to_ms
 from hark.core.errors import SettingsError
-from hark.core.mention import Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
+from hark.core.mention import Author, Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
 from hark.core.protocols import Books, Bucket, Hit, Store, cursor_of
 from hark.core.tokens import tokens
 from hark.core.tree import Query
@@ -343,6 +343,40 @@ class StoreContract:
         assert store.top(query, "brand", NOON, NOW) == [("delta", 3)]
         assert store.count(query, NOW, NOON) == 0
         assert store.histogram(query, HOUR, NOW, NOON) == []
+
+    def test_great_numbers_are_compared_exactly(self, store: Store) -> None:
+        values = (
+            None,
+            -1,
+            0,
+            49,
+            50,
+            51,
+            59,
+            60,
+            99,
+            100,
+            101,
+            1023,
+            1024,
+            1025,
+            2047,
+            2048,
+            1 << 31,
+            1 << 40,
+        )
+        items = []
+        for number, value in enumerate(values):
+            item = tagged(f"x:{number}")
+            mention = replace(item.mention, author=Author(handle="ana", followers=value))
+            items.append(Tagged(mention, replace(item.enrichment, priority=value)))
+        store.write(items)
+        reference = Reference(items)
+        for name in ("followers", "priority"):
+            for operator in (":", ">", ">=", "<", "<="):
+                for bound in (0, 50, 59, 60, 100, 1023, 1024, 2048, 1 << 31, 1 << 41):
+                    query = parsed(f"late {name}{operator}{bound}")
+                    assert ids(store.search(query)) == ids(reference.search(query)), query.text
 
     # Samples
 

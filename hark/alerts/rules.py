@@ -30,7 +30,7 @@ DetectorKind = Literal["spike", "threshold", "flatline", "change", "ratio", "sou
 GROUPS = ("brand", "topic", "source", "place", "country", "lang")
 SHARES = ("share-negative", "share")
 
-_METRICS: dict[str, tuple[str, ...]] = {
+METRICS: dict[str, tuple[str, ...]] = {
     "spike": ("count", "complaints", "reach", "authors"),
     "threshold": ("count", "complaints", "reach", "authors", *SHARES),
     "flatline": ("count", "complaints", "reach", "authors"),
@@ -38,6 +38,7 @@ _METRICS: dict[str, tuple[str, ...]] = {
     "ratio": ("count", "complaints", "reach", "authors"),
     "source": ("count",),
 }
+"""The metrics that each detector can look at."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
 _QUIET = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _NEGATIVE = Field("sentiment", "=", "negative")
@@ -218,8 +219,8 @@ def _rule(where: str, entry: RuleEntry, allowance_seconds: int) -> Rule:
 
     if not _NAME.fullmatch(entry.name):
         raise wrong("name", "lower-case letters, digits, - and _ only", entry.name)
-    if entry.metric not in _METRICS[entry.detector]:
-        fitting = [kind for kind, metrics in _METRICS.items() if entry.metric in metrics]
+    if entry.metric not in METRICS[entry.detector]:
+        fitting = [kind for kind, metrics in METRICS.items() if entry.metric in metrics]
         what = " or ".join(f'"{kind}"' for kind in fitting)
         raise wrong("detector", f'{what} for the metric "{entry.metric}"', entry.detector)
     share = entry.detector == "threshold" and entry.metric in SHARES

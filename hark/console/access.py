@@ -54,7 +54,7 @@ ROLES: Mapping[str, frozenset[str]] = {
         | {"annotate", "alerts", "respond", "rules", "wall", "sources", "replay", "quality", "export"}
     ),
     "admin": frozenset(PERMISSIONS),
-    "partner": frozenset(_EVERYONE | {"export"}),
+    "partner": frozenset(_EVERYONE | {"export", "alerts"}),
 }
 SCOPES: Mapping[str, frozenset[str]] = {
     "read:mentions": frozenset({"self", "feed", "search", "export"}),

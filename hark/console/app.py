@@ -18,6 +18,7 @@ from hark.console.problems import handle_problems
 
 ROUTERS = (
     "hark.console.api.center",
+    "hark.console.api.alerts",
     "hark.console.api.people",
     "hark.console.api.quality",
     "hark.console.api.sources",
@@ -29,6 +30,7 @@ ROUTERS = (
     "hark.console.pages.search",
     "hark.console.pages.trends",
     "hark.console.pages.sources",
+    "hark.console.pages.alerts",
     "hark.console.pages.quality",
     "hark.console.pages.admin",
 )

@@ -293,16 +293,26 @@ class ConfluentBus:
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
-        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, p) for p in self._topic(topic)])]
-        found = self._ask(lambda admin: admin.list_consumer_group_offsets(asked)[group].result())
-        wanted = [
-            TopicPartition(topic, place.partition, offsets[place.partition])
-            for place in found.topic_partitions
-            if place.partition in offsets and place.offset < 0
-        ]
-        if wanted:
-            altered = [ConsumerGroupTopicPartitions(group, wanted)]
-            self._ask(lambda admin: admin.alter_consumer_group_offsets(altered)[group].result())
+        places = [TopicPartition(topic, partition) for partition in self._topic(topic)]
+        # By a consumer that never joins: what the admin client has for it crashed in librdkafka's own thread
+        # (a segmentation fault, 2.16) when the group's coordinator was not ready yet.
+        consumer = Consumer({**self._common, "group.id": group, "enable.auto.commit": False})
+
+        def settle() -> None:
+            found = consumer.committed(places, timeout=REQUEST_SECONDS)
+            wanted = [
+                TopicPartition(topic, place.partition, offsets[place.partition])
+                for place in found
+                if place.partition in offsets and place.offset < 0
+            ]
+            if wanted:
+                _settle(consumer, wanted)
+
+        try:
+            with _translated(self._hosts):
+                patiently(DELIVERY_SECONDS, settle, _passes)
+        finally:
+            consumer.close()
 
     def forget(self, topic: str, group: str) -> None:
         """Delete the group; TransientError while a member that has left may still come back."""

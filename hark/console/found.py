@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from pydantic import ConfigDict, RootModel
 
-from enrich.pii import covered, masked
-from hark.console.said import Piece, pieces
+from enrich.pii import covered
+from hark.console.said import Piece, fit, pieces, titled
 from hark.core.mention import Enrichment, Mention, flat
 from hark.core.protocols import Hit
 from hark.core.tree import All, Query
@@ -21,6 +21,7 @@ LONGEST_SEARCHED = 20_000
 """Characters of a text in which what was found is looked for; longer ones have no marks."""
 _BEFORE = 120
 """Characters of a row that stand before the first mark, where the beginning does not fit."""
+_LONGEST_TITLE = 200
 _SPACES = re.compile(r"\s+")
 
 
@@ -36,20 +37,20 @@ def row_pieces(hit: Hit, query: Query, taxonomy: Taxonomy, longest: int = 400) -
     marks = marks_of(hit, query, taxonomy)
     words = ((start, end, "word", "matches the query") for start, end in marks.text)
     text = pieces(hit, words, longest=None)
-    return [*_title(hit.mention.title or "", marks.title), *_around(text, longest)]
+    return [*_title(hit, marks.title), *_around(text, longest)]
 
 
-def _title(title: str, spans: Iterable[tuple[int, int]]) -> list[Piece]:
+def _title(hit: Hit, spans: Iterable[tuple[int, int]]) -> list[Piece]:
+    title = (hit.mention.title or "")[:_LONGEST_TITLE]
     if not title:
         return []
-    title = title[:200]
     if covered(title)[1]:
-        return [Piece(f"{masked(title)} — ")]
+        return [Piece(f"{titled(hit, _LONGEST_TITLE)} — ")]
     found, at = [], 0
     for start, end in spans:
-        found += [Piece(title[at:start]), Piece(title[start:end], "word", "matches the query")]
+        found += [Piece(fit(title[at:start])), Piece(fit(title[start:end]), "word", "matches the query")]
         at = max(at, end)
-    return [*(piece for piece in found if piece.text), Piece(f"{title[at:]} — ")]
+    return [*(piece for piece in found if piece.text), Piece(f"{fit(title[at:])} — ")]
 
 
 def _around(all_pieces: list[Piece], longest: int) -> list[Piece]:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hark.console.access import Who
 from hark.console.center import Center, center
-from hark.console.said import marked, told
+from hark.console.said import marked, titled, told
 from hark.console.view import RANGES, read_view, view
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import TransientError
@@ -124,6 +124,7 @@ def environment() -> Environment:
         when=when,
         compact=compact,
         told=told,
+        titled=titled,
         marked=marked,
         nonempty=nonempty,
     )

@@ -7,6 +7,7 @@ from itertools import islice
 from markupsafe import Markup, escape
 from msgspec import Struct
 
+from enrich.pii import masked
 from hark.core.protocols import Hit
 
 LONGEST = 4_000
@@ -50,14 +51,14 @@ def pieces(
         if start >= end:
             break
         if start > at:
-            result.append(Piece(_fit(text[at:start])))
+            result.append(Piece(fit(text[at:start])))
         if kind == "pii" and not revealed:
             result.append(Piece(f"[{title}]", "pii", title))
         else:
-            result.append(Piece(_fit(text[start:stop]), kind, title))
+            result.append(Piece(fit(text[start:stop]), kind, title))
         at = stop
     if at < end:
-        result.append(Piece(_fit(text[at:end])))
+        result.append(Piece(fit(text[at:end])))
     if end < len(text):
         result.append(Piece("…"))
     return result
@@ -66,8 +67,13 @@ def pieces(
 def told(hit: Hit, longest: int = 400) -> str:
     """Return title and text of a mention for a row of a list: personal data masked, cut, on one line."""
     text = "".join(piece.text for piece in pieces(hit, longest=longest))
-    title = f"{_fit(hit.mention.title[:200])} — " if hit.mention.title else ""
+    title = f"{titled(hit, 200)} — " if hit.mention.title else ""
     return title + " ".join(text.split())
+
+
+def titled(hit: Hit, longest: int = 500) -> str:
+    """Return a mention's title, personal data masked, cut; "" where it has none."""
+    return fit(masked((hit.mention.title or "")[:longest]))
 
 
 def marked(found: Iterable[Piece]) -> Markup:
@@ -83,6 +89,6 @@ def marked(found: Iterable[Piece]) -> Markup:
     return Markup("").join(parts)
 
 
-def _fit(text: str) -> str:
+def fit(text: str) -> str:
     """Return `text` without the characters that HTML cannot hold."""
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -25,7 +25,7 @@ from hark.core.change import Deleted, Tagged
 from hark.core.errors import FatalError, SettingsError, TransientError
 from hark.core.mention import Author, Mention, Metrics, Place
 from hark.core.protocols import Hit, Store
-from hark.export import COLUMNS, PAGE, export, hits_of, mask
+from hark.export import COLUMNS, FORMATS, PAGE, export, hits_of, mask, parts
 from hark.query import parse
 from hark.settings import SHIPPED, load
 from ingest.files import read_file
@@ -255,3 +255,12 @@ def test_what_cannot_be_written_is_told_in_words(tmp_path: Path, monkeypatch: py
     missing = run(tmp_path, "", "--format", "parquet")
     assert isinstance(missing.exception, SettingsError)
     assert "pip install 'hark[parquet]'" in str(missing.exception)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_comes_part_by_part_and_its_parts_are_the_file(format: str, chain: Chain) -> None:
+    (hit,) = hits(chain, "=late again")
+    endless = parts(repeat(hit), format)
+    assert all(number >= PAGE for _, number in islice(endless, 3))
+    some = [hit] * (PAGE + 1)
+    assert b"".join(data for data, _ in parts(some, format)) == written(some, format)

@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -64,8 +64,12 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-def mentions(too_late: bool, seed: int = 1) -> list[Tagged]:
-    """Return what is said, with the times of collection; lost bags of delta burst for 40 minutes."""
+Burst = tuple[datetime, str, str, int]
+"""When it begins, the brand, the topic, and how many authors write."""
+
+
+def mentions(too_late: bool, seed: int = 1, more: Sequence[Burst] = ()) -> list[Tagged]:
+    """Return what is said, with the times of collection; lost bags of delta burst for 40 minutes, and `more`."""
     draw = np.random.default_rng(seed)
     items = []
 
@@ -89,9 +93,10 @@ def mentions(too_late: bool, seed: int = 1) -> list[Tagged]:
             at = START + timedelta(seconds=round(float(second), 3))
             if at < END:
                 say(at, brand, "lost" if draw.random() < 0.2 else "delay", int(draw.integers(0, 400)))
-    for second in sorted(draw.uniform(0, 2400, 200)):
-        at = BURST + timedelta(seconds=round(float(second), 3))
-        say(at, "delta", "lost", int(draw.integers(0, 400)))
+    for begin, brand, topic, authors in ((BURST, "delta", "lost", 400), *more):
+        for second in sorted(draw.uniform(0, 2400, 200)):
+            at = begin + timedelta(seconds=round(float(second), 3))
+            say(at, brand, topic, int(draw.integers(0, authors)))
     return items
 
 
@@ -280,6 +285,65 @@ def test_a_brand_and_its_topic_are_one_incident_and_everything_of_it_can_be_coun
     texts = [store.get(id) for id in incident.mentions]
     assert all(hit is not None and "lost my bag" in hit.mention.text for hit in texts)
     assert str(explained.observed) in incident.headline
+
+
+def after_burst(state: State) -> list[tuple[str | None, str]]:
+    """Return the leading series of each incident since the first burst, and what leads its excess."""
+    found = [one for one in recorded(state) if one.opened > to_ms(BURST)]
+    return [(one.leading.group, one.explanation.topics[0].value if one.explanation else "") for one in found]
+
+
+@pytest.mark.parametrize("hours", [0.5, 2.2])
+def test_two_causes_of_one_brand_are_two_incidents(store: EmbeddedStore, state: State, hours: float) -> None:
+    told = Told(state)
+    store.write(mentions(False, more=[(BURST + timedelta(hours=hours), "delta", "delay", 400)]))
+    rules = {**RULES, "pairs": PAIRS}
+    for minutes in range(0, 361, 30):
+        catch_up(Watch(store, state, rules, TAXONOMY, [], told), to_ms(LIVE) + minutes * 60_000)
+    lost, delay = [one for one in recorded(state) if one.opened > to_ms(BURST)]
+    assert {member.group for member in lost.members} >= {"delta × lost", "delta × baggage"}
+    assert "delta × delay" in {member.group for member in delay.members}
+    assert "delta × lost" not in {member.group for member in delay.members}
+
+
+def test_what_rises_again_for_the_same_reason_is_the_same_incident(
+    store: EmbeddedStore, state: State
+) -> None:
+    told = Told(state)
+    store.write(mentions(False, more=[(BURST + timedelta(hours=2.2), "delta", "lost", 400)]))
+    for minutes in range(0, 361, 30):
+        catch_up(Watch(store, state, RULES, TAXONOMY, [], told), to_ms(LIVE) + minutes * 60_000)
+    assert after_burst(state) == [("delta", "lost")]
+    kinds = [event.kind for event in told.events() if event.at > BURST]
+    assert [kind for kind in kinds if kind not in ("updated", "escalated")] == [
+        "opened",
+        "resolved",
+        "reopened",
+        "resolved",
+    ]
+
+
+def test_two_brands_of_one_cause_name_each_other(store: EmbeddedStore, state: State) -> None:
+    told = Told(state)
+    store.write(mentions(False, more=[(BURST + timedelta(minutes=10), "united", "lost", 400)]))
+    for minutes in range(0, 241, 30):
+        catch_up(Watch(store, state, RULES, TAXONOMY, [], told), to_ms(LIVE) + minutes * 60_000)
+    first, second = [one for one in recorded(state) if one.opened > to_ms(BURST)]
+    assert (first.leading.group, second.leading.group) == ("delta", "united")
+    assert (first.related, second.related) == ((second.id,), (first.id,))
+
+
+def test_a_few_loud_accounts_are_told_from_many_customers(store: EmbeddedStore, state: State) -> None:
+    told = Told(state)
+    store.write(mentions(False, more=[(BURST, "united", "delay", 3)]))
+    for minutes in range(0, 121, 30):
+        catch_up(Watch(store, state, RULES, TAXONOMY, [], told), to_ms(LIVE) + minutes * 60_000)
+    found = {one.leading.group: one.concentration for one in recorded(state) if one.opened > to_ms(BURST)}
+    many, few = found["delta"], found["united"]
+    assert many is not None
+    assert few is not None
+    assert many.pile_on == ""
+    assert "wrote" in few.pile_on
 
 
 def test_people_act_and_the_timeline_says_who(store: EmbeddedStore, state: State) -> None:

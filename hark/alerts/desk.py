@@ -17,6 +17,7 @@ from hark.alerts.events import EventKind, IncidentEvent
 from hark.alerts.incidents import Incident, body, interval
 from hark.core.clock import Clock, from_ms, now, to_ms
 from hark.core.errors import RefusedError
+from hark.query.fields import normal
 from hark.state import State
 from hark.state import alerts as tables
 from hark.state.alerts import EventRow, IncidentRow
@@ -33,7 +34,9 @@ _KINDS: dict[Action, EventKind] = {
     "resolve": "resolved",
     "reopen": "reopened",
 }
+ERASED = "(erased)"
 _LONGEST_NOTE = 10_000
+_ALL = 10**9
 _LONGEST_SILENCE = timedelta(days=30)
 
 Enqueue = Callable[[sa.Connection, IncidentEvent], None]
@@ -123,6 +126,39 @@ def act(
         enqueue(connection, _event(row, incident, number, kind, moment, who, note))
     found = get(state, id)
     assert found is not None
+    return found
+
+
+def forget_author(state: State, handle: str) -> int:
+    """Take an author's handle out of all incidents, as when somebody asks to be erased; return of how many.
+
+    Figures stay. Raises TransientError while the state database is away; doing it again does no harm.
+    """
+    wanted = normal(handle.removeprefix("@"))
+    changed = 0
+    with state.begin() as connection:
+        for row in tables.listed(connection, None, None, _ALL):
+            incident = msgspec.msgpack.decode(row.data, type=Incident)
+            if _without(incident, wanted):
+                tables.change(connection, row.id, {"data": msgspec.msgpack.encode(incident)})
+                changed += 1
+    return changed
+
+
+def _without(incident: Incident, handle: str) -> bool:
+    """Replace the handle in an incident; say whether it was there."""
+    found, explanation = False, incident.explanation
+    if incident.concentration is not None and normal(incident.concentration.top_author) == handle:
+        found = True
+        incident.concentration = msgspec.structs.replace(incident.concentration, top_author=ERASED)
+    if explanation is not None and any(part.value == handle for part in explanation.authors):
+        found = True
+        # The query of each part names the authors: without them nothing is left to ask for.
+        parts = tuple(
+            msgspec.structs.replace(part, value=ERASED if part.value == handle else part.value, query="")
+            for part in explanation.authors
+        )
+        incident.explanation = msgspec.structs.replace(explanation, authors=parts)
     return found
 
 

@@ -346,6 +346,29 @@ def test_a_few_loud_accounts_are_told_from_many_customers(store: EmbeddedStore, 
     assert "wrote" in few.pile_on
 
 
+def test_an_author_is_forgotten_and_the_figures_stay(store: EmbeddedStore, state: State) -> None:
+    told = Told(state)
+    store.write(mentions(False, more=[(BURST, "united", "delay", 3)]))
+    for minutes in range(0, 121, 30):
+        catch_up(Watch(store, state, RULES, TAXONOMY, [], told), to_ms(LIVE) + minutes * 60_000)
+    (before,) = [
+        one for one in recorded(state) if one.leading.group == "united" and one.opened > to_ms(BURST)
+    ]
+    assert before.concentration is not None
+    assert desk.forget_author(state, "@" + before.concentration.top_author.upper()) >= 1
+    after = desk.get(state, before.id)
+    assert after is not None
+    text = msgspec.json.encode(after).decode()
+    assert f'"{before.concentration.top_author}"' not in text
+    assert f"author:{before.concentration.top_author}" not in text
+    explanation = after.incident.explanation
+    assert explanation is not None
+    assert sum(part.observed for part in explanation.authors) == sum(
+        part.observed for part in explanation.topics
+    )
+    assert desk.forget_author(state, before.concentration.top_author) == 0
+
+
 def test_people_act_and_the_timeline_says_who(store: EmbeddedStore, state: State) -> None:
     told = Told(state)
     lived(store, state, RULES, told)

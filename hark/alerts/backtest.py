@@ -191,8 +191,12 @@ def run(
     """Try `rule` on what the store holds between `since` and `until`; whole buckets, all of them closed.
 
     `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false
-    alarms. Raises TransientError while the store is away.
+    alarms. Raises SettingsError for a rule on sources, TransientError while the store is away.
     """
+    if rule.detector == "source":
+        raise SettingsError(
+            f"rule {rule.name!r}: whether a source answers is known live alone; it cannot be tried on history"
+        )
     since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
     counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since)[rule.name]

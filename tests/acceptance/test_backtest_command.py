@@ -215,6 +215,7 @@ def test_the_report_stands_alone_and_shows_each_alert_with_its_chart(
     ("arguments", "said"),
     [
         (["spikes"], "no rule is named 'spikes'; there are: complaint-spike"),
+        (["source-silent"], "rule 'source-silent': whether a source answers is known live alone"),
         (["complaint-spike", "--since", "2026-02-01", "--until", "2026-01-01"], "--since: expected a time"),
         (["complaint-spike", "--incidents", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (

@@ -218,7 +218,7 @@ def live_through(parts: Parts, meanwhile: list[list[Change]], since: datetime | 
     if len(flips(parts)) == 2:
         common_way(parts)
         own_ways(parts)
-        check(parts, since, 1)
+        check(parts, since, flips(parts)[-1])
         parts.center.rollback()
     publish_changes(parts.bus, meanwhile[3])
     common_way(parts)
@@ -233,7 +233,7 @@ def check(parts: Parts, since: datetime | None, serving: int) -> None:
         for hit in hits:
             fresh = since is None or hit.mention.created_at >= since or hit.mention.edit
             if serving and fresh:
-                assert [topic.id for topic in hit.enrichment.topics] == ["topic-1"], hit
+                assert [topic.id for topic in hit.enrichment.topics] == [f"topic-{serving}"], hit
             elif not serving:
                 assert [topic.id for topic in hit.enrichment.topics] == ["topic-0"], hit
         books = Ledger(parts.bus, store, parts.state, lambda: ways(parts.kept()))  # type: ignore[arg-type]
@@ -283,9 +283,11 @@ def test_a_crash_at_any_step_leaves_each_mention_once_with_the_labels_that_peopl
         try:
             common_way(quiet)
             own_ways(quiet)
-            assert flips(quiet) == [0, 1, 0]
+            (first, number, last) = flips(quiet)  # 2 where the first life ended while it began generation 1
+            assert first == last == 0
+            assert number in (1, 2)
             check(quiet, since, 0)
-            stores = [open_store("embedded", data, NO_TAXONOMY, number) for number in (0, 1)]
+            stores = [open_store("embedded", data, NO_TAXONOMY, each) for each in (0, number)]
             assert contents(stores[0]) == contents(stores[1])
             assert contents(stores[0]) == expected([*history, *itertools.chain(*meanwhile)])
             for store in stores:

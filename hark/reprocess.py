@@ -14,7 +14,7 @@ import structlog
 
 from hark.core.change import ENRICHED, Seen, Tagged
 from hark.core.clock import Clock, from_ms, monotonic, now, to_ms
-from hark.core.protocols import Bus, Hit, Record, Store, Subscription
+from hark.core.protocols import Bus, Hit, Store
 from hark.generations import Way, lag, passed
 from hark.ledger import INDEX_GROUP
 from hark.roles import publish_items, wait_out
@@ -25,7 +25,6 @@ PAGE = 500
 AHEAD = 5_000
 """Records that may wait on the way before more are sent."""
 PAUSE_SECONDS = 0.1
-TURN_SECONDS = 0.02
 
 
 class Feeder:
@@ -149,27 +148,3 @@ def divide(page: Sequence[Hit], since: datetime | None) -> tuple[list[tuple[str,
     kept = [hit for hit in page if since is not None and hit.mention.created_at < since]
     messages = [(hit.mention.id, msgspec.json.encode(Seen(hit.mention))) for hit in again]
     return messages, [Tagged(hit.mention, hit.enrichment) for hit in kept]
-
-
-class InTurns:
-    """Several subscriptions as one, polled in turns, so that what is new never waits behind history. For one thread."""
-
-    def __init__(self, *subscriptions: Subscription) -> None:
-        self._waiting = list(subscriptions)
-
-    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
-        """Return records of one of them, waiting a moment for each."""
-        for _ in self._waiting:
-            self._waiting.append(self._waiting.pop(0))
-            if records := self._waiting[-1].poll(limit, min(TURN_SECONDS, timeout_seconds)):
-                return records
-        return []
-
-    def commit(self) -> None:
-        """Commit what was polled last."""
-        self._waiting[-1].commit()
-
-    def close(self) -> None:
-        """Leave all groups."""
-        for subscription in self._waiting:
-            subscription.close()

@@ -35,7 +35,6 @@ from hark.settings import LogSettings
 try:
     from confluent_kafka import (
         Consumer,
-        ConsumerGroupTopicPartitions,
         KafkaError,
         KafkaException,
         Producer,
@@ -109,6 +108,8 @@ class ConfluentBus:
         self._producer: Any = None
         self._admin: Any = None
         self._partitions: dict[str, list[int]] = {}
+        self._outsiders: dict[str, Any] = {}
+        """Consumers by group that only look and never join."""
 
     def publish(self, topic: str, messages: Sequence[tuple[str, bytes]]) -> None:
         """Send all and wait until all are acknowledged; a broker's restart is waited out."""
@@ -285,34 +286,41 @@ class ConfluentBus:
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
-        wanted = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, p) for p in self._topic(topic)])]
-        found = self._ask(lambda admin: admin.list_consumer_group_offsets(wanted)[group].result())
+        with self._lock, _translated(self._hosts):
+            found = patiently(REQUEST_SECONDS, lambda: self._commits(topic, group), _passes)
         # without a commit Kafka says a negative number; the group then begins at the oldest record
-        commits = {place.partition: place.offset for place in found.topic_partitions}
+        commits = {place.partition: place.offset for place in found}
         return {p: max(oldest, commits[p]) for p, oldest in self.starts(topic).items()}
+
+    def _commits(self, topic: str, group: str) -> list[Any]:
+        """Ask by a consumer that never joins.
+
+        The admin client's requests about groups crash in librdkafka's own thread (a segmentation fault, 2.16) while
+        the group's coordinator is not ready.
+        """
+        places = [TopicPartition(topic, partition) for partition in self._topic(topic)]
+        consumer = self._outsiders.pop(group, None) or Consumer(
+            {**self._common, "group.id": group, "enable.auto.commit": False}
+        )
+        found: list[Any] = consumer.committed(places, timeout=REQUEST_SECONDS)
+        self._outsiders[group] = consumer  # kept only after a success, as the admin client is
+        return found
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
-        places = [TopicPartition(topic, partition) for partition in self._topic(topic)]
-        # By a consumer that never joins: what the admin client has for it crashed in librdkafka's own thread
-        # (a segmentation fault, 2.16) when the group's coordinator was not ready yet.
-        consumer = Consumer({**self._common, "group.id": group, "enable.auto.commit": False})
 
         def settle() -> None:
-            found = consumer.committed(places, timeout=REQUEST_SECONDS)
+            found = self._commits(topic, group)
             wanted = [
                 TopicPartition(topic, place.partition, offsets[place.partition])
                 for place in found
                 if place.partition in offsets and place.offset < 0
             ]
             if wanted:
-                _settle(consumer, wanted)
+                _settle(self._outsiders[group], wanted)
 
-        try:
-            with _translated(self._hosts):
-                patiently(DELIVERY_SECONDS, settle, _passes)
-        finally:
-            consumer.close()
+        with self._lock, _translated(self._hosts):
+            patiently(DELIVERY_SECONDS, settle, _passes)
 
     def forget(self, topic: str, group: str) -> None:
         """Delete the group; TransientError while a member that has left may still come back."""
@@ -338,6 +346,8 @@ class ConfluentBus:
         """Let go of the connections; subscriptions are closed by their owners."""
         with self._lock:
             self._producer = self._admin = None
+            while self._outsiders:
+                self._outsiders.popitem()[1].close()
 
 
 class _Outcome:

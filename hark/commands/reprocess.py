@@ -172,30 +172,24 @@ def feed(config: Path | None, data: Path | None, generation: int, share_text: st
 
 @command.command(hidden=True)
 @_for_generation
-def tag(config: Path | None, data: Path | None, generation: int, share_text: str) -> None:
-    """Role: tag for a generation, what is new and what is old."""
+@click.option("--history", is_flag=True, help="What is sent to be tagged again, in place of what is new.")
+def tag(config: Path | None, data: Path | None, generation: int, share_text: str, history: bool) -> None:
+    """Role: tag for a generation, what is new or what is old."""
     from hark.core.change import MENTIONS
     from hark.generations import Tags
-    from hark.reprocess import InTurns
     from hark.roles import enrich_loop
-    from hark.wiring import chain_of_generation, reprocessing_of
+    from hark.wiring import bus_of, chain_of_generation
 
     settings, stop = start("reprocess-tag", config, data, None)
     os.nice(_NICE)
     tags, way = Tags(chain_of_generation(settings, generation), generation), Way(generation)
-    with reprocessing_of(settings) as center:
-        kept = {each.number: each for each in shown(center.generations).kept}
-        if generation not in kept:
-            return
-        member = share(share_text)
-        parts = [center.bus.subscribe(MENTIONS, way.live_group, member)]
-        if kept[generation].status == "building":
-            parts.append(center.bus.subscribe(way.history, way.history_group, member))
-        both = InTurns(*parts)
+    topic, group = (way.history, way.history_group) if history else (MENTIONS, way.live_group)
+    with bus_of(settings) as bus:
+        subscription = bus.subscribe(topic, group, share(share_text))
         try:
-            enrich_loop(both, tags, center.bus, stop, topic=way.enriched)
+            enrich_loop(subscription, tags, bus, stop, topic=way.enriched)
         finally:
-            both.close()
+            subscription.close()
 
 
 @command.command(hidden=True)
@@ -346,15 +340,15 @@ def _plan(settings: Settings, known: Shown) -> list[tuple[str, list[str]]]:
         if not generation.shadow:
             continue
         number = str(generation.number)
-        workers = 1
         if generation.status == "building":
             plan.append((f"feed-g{number}", hark("reprocess", "feed", number, *places)))
             workers = min(
                 settings.center.enrich.workers or os.cpu_count() or 1, settings.center.log.partitions
             )
-        for n in range(workers):
-            member = ["--share", f"{n}/{workers}"]
-            plan.append((f"tag-g{number}-{n}", hark("reprocess", "tag", number, *places, *member)))
+            for n in range(workers):
+                again = ["--history", "--share", f"{n}/{workers}"]
+                plan.append((f"again-g{number}-{n}", hark("reprocess", "tag", number, *places, *again)))
+        plan.append((f"tag-g{number}", hark("reprocess", "tag", number, *places)))
         plan.append((f"write-g{number}", hark("reprocess", "write", number, *places)))
     return plan
 

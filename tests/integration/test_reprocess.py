@@ -5,7 +5,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from hark.generations import (
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
-from hark.reprocess import Feeder, InTurns
+from hark.reprocess import Feeder
 from hark.roles import enrich_loop, index_loop, publish_changes
 from hark.state import State, open_state
 from hark.state.generations import Generations
@@ -61,7 +61,6 @@ MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 def _short_waits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hark.roles.POLL_SECONDS", 0.001)
-        patch.setattr("hark.reprocess.TURN_SECONDS", 0.001)
         patch.setattr("hark.reprocess.PAUSE_SECONDS", 0.0)
         patch.setattr("hark.reprocess.PAGE", 2)
         patch.setattr("hark.generations.LOOK_SECONDS", 0.0)
@@ -185,11 +184,10 @@ def own_ways(parts: Parts) -> None:
             with ending(parts.open_store(parts.kept().serving)) as source:
                 Feeder(each.number, parts.center.generations, bus, source, after(40)).run()
         *before, last = way.pairs(building)
-        with ExitStack() as stack:
-            groups = [(MENTIONS, way.live_group), *([(way.history, way.history_group)] if building else [])]
-            both = InTurns(*(stack.enter_context(ending(bus.subscribe(*group))) for group in groups))
-            tags = Tags(Chain(each.number), each.number)
-            enrich_loop(both, tags, bus, Done(bus, *before), topic=way.enriched)
+        tags = Tags(Chain(each.number), each.number)
+        for pair in before:
+            with ending(bus.subscribe(*pair)) as subscription:
+                enrich_loop(subscription, tags, bus, Done(bus, pair), topic=way.enriched)
         with (
             ending(bus.subscribe(way.enriched, way.index_group)) as subscription,
             ending(parts.open_store(each.number)) as store,

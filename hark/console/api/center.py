@@ -8,12 +8,14 @@ import prometheus_client
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from hark.console.access import Asker, allow
 from hark.console.center import Parts
-from hark.console.page import pulse
+from hark.console.described import answers, describe_structs
+from hark.console.page import Pulse, pulse
 from hark.console.problems import TITLES
 
 _ANY_MAY_GET = ("400", "401", "403", "404", "429", "503")
@@ -63,22 +65,37 @@ def show_metrics() -> Response:
     )
 
 
-@router.get("/api/v1/pulse", dependencies=[allow("self")], tags=["center"])
+class Me(Struct, frozen=True):
+    """Who a key or a session acts for, and what it may do; `brands` null: those of everybody."""
+
+    name: str
+    role: str
+    permissions: tuple[str, ...]
+    brands: tuple[str, ...] | None
+
+
+@router.get(
+    "/api/v1/pulse",
+    dependencies=[allow("self")],
+    tags=["center"],
+    response_model=None,
+    responses=answers(Pulse),
+)
 def show_pulse(center: Parts) -> dict[str, Any]:
     """Return how many sources answered within the last minute, and when the newest mention was written."""
     found: dict[str, Any] = msgspec.to_builtins(pulse(center))
     return found
 
 
-@router.get("/api/v1/me", dependencies=[allow("self")], tags=["center"])
+@router.get(
+    "/api/v1/me", dependencies=[allow("self")], tags=["center"], response_model=None, responses=answers(Me)
+)
 def show_me(who: Asker) -> dict[str, Any]:
     """Return who this key or session acts for, and what it may do."""
-    return {
-        "name": who.name,
-        "role": who.role,
-        "permissions": sorted(who.permissions),
-        "brands": who.brands,
-    }
+    found: dict[str, Any] = msgspec.to_builtins(
+        Me(who.name, who.role, tuple(sorted(who.permissions)), who.brands)
+    )
+    return found
 
 
 @router.get("/api/v1/openapi.json", dependencies=[allow("self")], include_in_schema=False)
@@ -92,6 +109,7 @@ def describe(request: Request) -> dict[str, Any]:
         schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
         schemes["key"] = {"type": "http", "scheme": "bearer", "bearerFormat": "hark_…"}
         schema["security"] = [{"key": []}]
+        describe_structs(schema)
         _add_problems(schema)
         app.openapi_schema = schema
     found: dict[str, Any] = app.openapi_schema

@@ -7,18 +7,20 @@ from fastapi import APIRouter, Query
 
 from hark.console.access import allow
 from hark.console.center import Parts
+from hark.console.described import answers
+from hark.state.people import Entry, Person
 
 router = APIRouter(prefix="/api/v1", tags=["administration"])
 
 
-@router.get("/people", dependencies=[allow("admin")])
+@router.get("/people", dependencies=[allow("admin")], response_model=None, responses=answers(list[Person]))
 def list_people(center: Parts) -> list[dict[str, Any]]:
     """Return who may sign in, with role, brands and whether they are disabled."""
     found: list[dict[str, Any]] = msgspec.to_builtins(center.people.everyone())
     return found
 
 
-@router.get("/audit", dependencies=[allow("admin")])
+@router.get("/audit", dependencies=[allow("admin")], response_model=None, responses=answers(list[Entry]))
 def list_audit(
     center: Parts,
     person: Annotated[str | None, Query(max_length=64, description="Only what this person did")] = None,

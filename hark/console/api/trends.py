@@ -7,14 +7,15 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
-from hark.alerts.forecast import Metric, forecast_of
+from hark.alerts.forecast import Forecast, Metric, forecast_of
 from hark.console.access import Asker, allow
 from hark.console.center import Parts, Visible
 from hark.console.counted import CSV, JSON, counted, file_of
+from hark.console.described import answers
 from hark.console.instant import Instant
 from hark.query import parse
 from hark.state.annotations import LONGEST, Annotations
-from hark.trends import zone_named
+from hark.trends import Trends, zone_named
 
 router = APIRouter(prefix="/api/v1", tags=["trends"])
 _RANGE = timedelta(days=7)
@@ -43,7 +44,12 @@ class Annotation(BaseModel):
     person: str
 
 
-@router.get("/trends", dependencies=[allow("trends")], responses=_WRONG)
+@router.get(
+    "/trends",
+    dependencies=[allow("trends")],
+    response_model=None,
+    responses={**answers(Trends), **_WRONG},
+)
 def show_trends(
     center: Parts,
     store: Visible,
@@ -89,7 +95,12 @@ def export_trends(
     return Response(file_of(shown, format), media_type=media, headers=named)
 
 
-@router.get("/forecast", dependencies=[allow("trends")], responses=_WRONG)
+@router.get(
+    "/forecast",
+    dependencies=[allow("trends")],
+    response_model=None,
+    responses={**answers(Forecast), **_WRONG},
+)
 def show_forecast(
     center: Parts,
     store: Visible,

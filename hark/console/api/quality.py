@@ -10,10 +10,12 @@ from pydantic import BaseModel, Field
 
 from hark.console.access import Asker, allow
 from hark.console.center import Center, Parts, Visible
+from hark.console.described import answers
 from hark.console.said import told
 from hark.core.errors import SettingsError
-from hark.difference import difference
-from hark.labelling import Quality, agreements, measured, queue
+from hark.difference import Difference, difference
+from hark.generations import Progress
+from hark.labelling import Agreement, Quality, agreements, measured, queue
 from hark.query import parse
 from hark.state.labels import Labels
 
@@ -63,14 +65,19 @@ def show_queue(
     ]
 
 
-@router.get("/labels/agreement", dependencies=[allow("quality")])
+@router.get(
+    "/labels/agreement",
+    dependencies=[allow("quality")],
+    response_model=None,
+    responses=answers(list[Agreement]),
+)
 def show_agreement(center: Parts) -> list[dict[str, Any]]:
     """Return how far every two people agree who labelled the same mentions: Cohen's kappa with its interval."""
     found: list[dict[str, Any]] = msgspec.to_builtins(agreements(Labels(center.state).all()))
     return found
 
 
-@router.get("/quality", dependencies=[allow("quality")])
+@router.get("/quality", dependencies=[allow("quality")], response_model=None, responses=answers(Quality))
 def show_quality(center: Parts, tag: Tag = "sentiment") -> dict[str, Any]:
     """Tag every labelled mention anew and return how often that is what people said, with intervals.
 
@@ -85,14 +92,24 @@ def quality_of(center: Center, tag: str) -> Quality:
     return measured(Labels(center.state).all(tag), center.whole_store, center.tagger().tag, tag)
 
 
-@router.get("/generations", dependencies=[allow("quality")])
+@router.get(
+    "/generations",
+    dependencies=[allow("quality")],
+    response_model=None,
+    responses=answers(list[Progress]),
+)
 def list_generations(center: Parts) -> list[dict[str, Any]]:
     """Return the generations of tags that are kept: which one is shown, what made it, how far it is."""
     found: list[dict[str, Any]] = msgspec.to_builtins(center.reprocessing.overview())
     return found
 
 
-@router.get("/generations/difference", dependencies=[allow("quality")], responses=_WRONG)
+@router.get(
+    "/generations/difference",
+    dependencies=[allow("quality")],
+    response_model=None,
+    responses={**answers(Difference), **_WRONG, 404: {}},
+)
 def show_difference(
     center: Parts,
     after: Annotated[

@@ -19,6 +19,7 @@ from hark.console.problems import handle_problems
 ROUTERS = (
     "hark.console.api.center",
     "hark.console.api.alerts",
+    "hark.console.api.wall",
     "hark.console.api.people",
     "hark.console.api.quality",
     "hark.console.api.sources",
@@ -31,6 +32,7 @@ ROUTERS = (
     "hark.console.pages.trends",
     "hark.console.pages.sources",
     "hark.console.pages.alerts",
+    "hark.console.pages.wall",
     "hark.console.pages.quality",
     "hark.console.pages.admin",
 )

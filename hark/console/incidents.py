@@ -15,7 +15,7 @@ from hark.alerts.rules import BETWEEN, Rule, load_rules
 from hark.alerts.voices import Concentration
 from hark.console.access import Who
 from hark.console.center import Center, sight
-from hark.core.clock import from_ms, to_ms
+from hark.core.clock import to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Hit
 from hark.query.fields import normal
@@ -34,11 +34,13 @@ class Page(Struct, frozen=True):
 
 
 class Sentence(Struct, frozen=True):
-    """A headline in parts, so that its time can be told in the viewer's zone; `since` None: all stands in `before`."""
+    """A headline in parts, so that its times can be told in the viewer's zone; `since` None: all is in `before`."""
 
     before: str
     since: datetime | None = None
     state: str = ""
+    ended: datetime | None = None
+    """When it was over, in place of the state."""
 
 
 def listed(
@@ -98,11 +100,10 @@ def mentions(center: Center, who: Who, incident: Incident) -> list[Hit]:
 def sentence(shown: Shown) -> Sentence:
     """Return the headline with its time apart."""
     found = _SINCE.match(shown.headline)
-    return (
-        Sentence(found["before"], shown.since, found["state"])
-        if found is not None
-        else Sentence(shown.headline)
-    )
+    if found is None:
+        return Sentence(shown.headline)
+    over = shown.ended_at if found["state"].startswith("over at ") else None
+    return Sentence(found["before"], shown.since, found["state"], over)
 
 
 def concentration_in_words(found: Concentration | None) -> str:
@@ -179,8 +180,3 @@ def _narrowed(center: Center, who: Who, shown: Shown, rules: Mapping[str, Rule])
         incident=msgspec.structs.replace(shown.incident, related=related, notify=()),
         timeline=tuple(event for event in shown.timeline if not event.who),
     )
-
-
-def times_of(bars: Sequence[Bar]) -> tuple[datetime, datetime]:
-    """Return the range that bars cover; there is at least one."""
-    return from_ms(bars[0].start), from_ms(bars[-1].start + 300_000)

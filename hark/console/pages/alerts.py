@@ -58,11 +58,12 @@ _Text = Annotated[str, Query(max_length=100)]
 
 
 class Division(Struct, frozen=True):
-    """One way in which an excess is divided: its parts, and how wide the longest bar's part is."""
+    """One way in which an excess is divided. Its bars are drawn 120 wide: zero at `zero`, `unit` for each of excess."""
 
     name: str
     parts: tuple[Contribution, ...]
-    widest: float
+    zero: float
+    unit: float
 
 
 class Listed(Struct, frozen=True):
@@ -240,7 +241,7 @@ def _incident_values(id: str, view: View, center: Center, store: Store, who: Who
         for name in _DIVISIONS:
             parts: tuple[Contribution, ...] = getattr(explanation, name)
             if parts and (parts[0].value != OTHER or name == "topics"):
-                divisions.append(Division(name, parts, max(0.01, *(abs(part.excess) for part in parts))))
+                divisions.append(_division(name, parts))
 
     def link(query: str) -> str:
         assert window is not None
@@ -260,6 +261,13 @@ def _incident_values(id: str, view: View, center: Center, store: Store, who: Who
         "related": related,
         "sentence": sentence,
     }
+
+
+def _division(name: str, parts: tuple[Contribution, ...]) -> Division:
+    more = max(0.01, *(part.excess for part in parts))
+    fewer = -min(0.0, *(part.excess for part in parts))
+    unit = 118 / (more + fewer)
+    return Division(name, parts, 1 + fewer * unit, unit)
 
 
 def _found(center: Center, who: Who, id: str) -> Incident | None:

@@ -68,7 +68,7 @@ function table(heads, rows, className = "") {
     const row = body.insertRow();
     cells.forEach((cell, at) => { const td = row.insertCell(); td.className = heads[at][1]; td.append(cell ?? "–"); });
   }
-  const scroll = make("div", "", { className: "scroll" });
+  const scroll = make("div", "", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: heads[0][0] });
   scroll.append(found);
   return scroll;
 }

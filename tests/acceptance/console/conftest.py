@@ -11,11 +11,13 @@ import pytest
 from playwright.sync_api import BrowserContext, sync_playwright
 
 from hark import settings
+from hark.alerts.incidents import Incident
 from hark.state import open_state
 from hark.state.people import ROLES, People
 from hark.wiring import store_of
 from tests.support.browser import ARGUMENTS, CHROMIUM, Contexts, Screen
 from tests.support.center import Center, wait_for
+from tests.support.incidents import night
 from tests.support.require import missing
 
 PASSWORD = "correct horse battery"
@@ -72,6 +74,12 @@ def center(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Center]:
         yield center
     finally:
         center.down()
+
+
+@pytest.fixture(scope="package")
+def incidents(center: Center) -> dict[str, Incident]:
+    """Two incidents of last night by brand, as the rule finds them; people can still do something about them."""
+    return night(center, lambda rows: put(center, rows, "burst"))
 
 
 @pytest.fixture(scope="package")

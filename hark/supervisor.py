@@ -49,9 +49,7 @@ def hark(*arguments: str) -> list[str]:
 class Supervisor:
     """Keeps `roles` running until told to stop; writes who runs to `file` in the data folder."""
 
-    def __init__(
-        self, roles: Sequence[Role], data: Path, clock: Clock = now, file: str = ROLES_FILE
-    ) -> None:
+    def __init__(self, roles: Sequence[Role], data: Path, clock: Clock = now, file: str = ROLES_FILE) -> None:
         self._roles = roles
         self._file = data / file
         self._clock = clock

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hark.core.protocols import Batch, Gap
 from hark.state import State
+from hark.state.generations import Generations
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # The database is meant to live on from one example to the next, and the suite to be inherited.
@@ -88,6 +89,28 @@ class StateContract:
             thread.join()
         assert state.totals(["mentions"]) == ({"x": 20}, {"mentions": {0: 20}})
         assert sum(won) == 20
+
+    def test_generations_are_flipped_by_a_row_and_their_cursor_survives_reopening(
+        self, state: State, reopen: Callable[[], State]
+    ) -> None:
+        generations = Generations(state)
+        assert (generations.serving(), generations.before(), generations.all()) == (0, None, [])
+        number = generations.add(status="building", models=True, taxonomy=False, shadow=True)
+        generations.advance(number, "17", 500)
+        generations.advance(number, "18", 20)
+        state.close()
+        again = Generations(reopen())
+        base, found = again.all()
+        assert (base.number, base.status, base.shadow) == (0, "ready", False)
+        assert (found.number, found.cursor, found.sent, found.models) == (1, "18", 520, True)
+        again.save(number, status="ready")
+        again.promote(number)
+        assert (again.serving(), again.before(), again.all()[0].shadow) == (1, 0, True)
+        again.promote(0)
+        assert (again.serving(), again.before()) == (0, 1)
+        again.save(number, status="dropped")
+        assert again.before() is None
+        assert again.add(status="starting", models=False, taxonomy=True, shadow=True) == 2
 
     @settings(max_examples=15, deadline=None, suppress_health_check=SHARED)
     @given(batches=st.lists(st.tuples(IDS, st.booleans()), max_size=5))

@@ -48,7 +48,7 @@ from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
 from hark.reprocess import Feeder
 from hark.roles import enrich_loop, index_loop, publish_changes
-from hark.state import State, open_state
+from hark.state import open_state
 from hark.state.generations import Generations
 from sinks import drop_store, open_store
 from tests.integration.test_roles import Crash, Crashing, after
@@ -449,27 +449,6 @@ def test_the_rate_holds_the_feeder_back(parts: Parts) -> None:
         feeder._remarks(parts.kept().kept[-1])
         feeder._rows(parts.kept().kept[-1])
     assert [wait for wait in waits if wait] == [1.0, 2.0]  # the clock of this test stands still
-
-
-def test_a_state_of_generations_survives_reopening(tmp_path: Path) -> None:
-    state: State = open_state("embedded", tmp_path)
-    generations = Generations(state)
-    assert (generations.serving(), generations.before(), generations.all()) == (0, None, [])
-    number = generations.add(status="building", models=True, taxonomy=False, shadow=True)
-    generations.advance(number, "17", 500)
-    generations.advance(number, "18", 20)
-    state.close()
-    state = open_state("embedded", tmp_path)
-    found = Generations(state).all()[-1]
-    assert (found.number, found.status, found.cursor, found.sent, found.models) == (
-        1,
-        "building",
-        "18",
-        520,
-        True,
-    )
-    assert Generations(state).serving() == 0
-    state.close()
 
 
 def test_elasticsearch_keeps_a_generation_in_indices_of_its_own(tmp_path: Path, elasticsearch: str) -> None:

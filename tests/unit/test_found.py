@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hark.console.found import LONGEST_SEARCHED, FlatMention, row_pieces, told_whole
+from hark.console.pages.search import OPERATORS
 from hark.core.mention import Enrichment, Language, Mention, Reason, Sentiment, Vader
 from hark.core.protocols import Hit
 from hark.query import parse
-from hark.query.fields import NO_TAXONOMY
+from hark.query.fields import FIELDS, NO_TAXONOMY
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 TAGS = Enrichment("v", Language("en", 1.0), (), Sentiment("neutral", 0.0, 0.5, Vader(0, 1, 0, 0)))
@@ -82,3 +83,12 @@ def test_a_mention_for_programs_is_as_described() -> None:
     assert set(found["enrichment"]) == set(schema["properties"]["enrichment"]["required"])
     assert {"id", "text", "created_at", "enrichment", "highlights"} <= set(schema["required"])
     assert schema["properties"]["enrichment"]["properties"]["sentiment"]["required"]
+
+
+def test_every_example_of_the_help_is_a_query_and_shows_what_the_language_has() -> None:
+    examples = [example for example, _ in OPERATORS]
+    for example in [*examples, *(field.example for field in FIELDS)]:
+        parse(example)
+    text = " ".join(examples)
+    for operator in (" OR ", " -", " NEAR/", " ONEAR/", "(", '"', "*", "@"):
+        assert operator in text

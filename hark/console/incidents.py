@@ -23,6 +23,8 @@ from hark.state.outbox import Delivery, Outbox
 
 NOT_HERE = "There is no incident of this id, or it is not of your brands."
 _PAGE = 200
+_FEWEST, _MUCH = 10, 0.4
+"""Mentions from which on one may speak of many people, and the share of five authors that is much."""
 _SINCE = re.compile(r"^(?P<before>.*), since \d\d:\d\d UTC, (?P<state>[^,]*)$", re.DOTALL)
 
 
@@ -116,13 +118,16 @@ def concentration_in_words(found: Concentration | None) -> str:
     )
     if found.copies:
         told.append(f"{found.copies:.0%} are reposts and copies of one text")
-    if found.bots is not None:
+    if found.bots:
         told.append(f"{found.bots:.0%} were probably written by programs")
-    verdict = f"This looks like the work of a few: {found.pile_on}." if found.pile_on else ""
-    if not verdict:
-        verdict = (
-            "No few stand out: these are many people." if found.mentions >= 10 else "Too few to say more."
-        )
+    if found.pile_on:
+        verdict = f"This looks like the work of a few: {found.pile_on}."
+    elif found.mentions < _FEWEST:
+        verdict = "Too few to say whether it is many people."
+    elif found.top_five_share >= _MUCH:
+        verdict = "A few write much of it, though not most."
+    else:
+        verdict = "No few stand out: these are many people."
     return f"{verdict} {'; '.join(told)}."
 
 

@@ -39,9 +39,11 @@ async function refresh() {
   const first = shown === null;
   shown = text;
   const before = place.querySelector("article").dataset.version;
+  const opened = place.querySelector("#others")?.open;
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.act : null;
   place.replaceChildren(...new DOMParser().parseFromString(text, "text/html").body.childNodes);
   tellAll(place);
+  if (opened) place.querySelector("#others")?.setAttribute("open", "");
   if (focused) place.querySelector(`[data-act="${focused}"]`)?.focus();
   if (!first && place.querySelector("article").dataset.version !== before) news.textContent = "The incident has changed.";
   await drawCharts();

@@ -24,6 +24,7 @@ function drawn(name, values) {
   for (const [key, value] of Object.entries(values)) found.setAttribute(key, value);
   return found;
 }
+function signed(value) { const whole = Math.round(value); return `${whole > 0 ? "+" : whole < 0 ? "−" : ""}${number.format(Math.abs(whole))}`; }
 const at = (iso) => (Date.now() - Date.parse(iso) < 82_800_000 ? clock : day).format(Date.parse(iso));
 const search = (more) => `/search?${new URLSearchParams(more)}`;
 
@@ -97,7 +98,7 @@ function showMoods(found) {
   place.replaceChildren(...found.map((one, index) => {
     const item = make("li", "", one.brand === "industry" && index === found.length - 1 ? "industry" : "");
     const [sign, kind] = one.low > 0 ? signs.positive : one.high < 0 ? signs.negative : signs.neutral;
-    const value = make("span", `${sign} ${one.net > 0 ? "+" : one.net < 0 ? "−" : ""}${number.format(Math.abs(one.net))}`, `value ${kind}`);
+    const value = make("span", `${sign} ${signed(one.net)}`, `value ${kind}`);
     value.append(make("span", ` n ${number.format(one.mentions)}`, "of"));
     const picture = drawn("svg", { viewBox: "-100 0 200 10", preserveAspectRatio: "none", "aria-hidden": "true" });
     picture.append(drawn("rect", { class: one.net < 0 ? "neg" : "pos", x: Math.min(0, one.net), width: Math.abs(one.net), y: 1, height: 8 }),

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from enrich import Context
-from enrich.cues import longest, negated
+from enrich.cues import NEGATORS, negated
 from enrich.phrasebook import LEXICON, Phrasebook, load
 from enrich.text import digest
 from hark.core.draft import Draft
@@ -76,10 +76,11 @@ class Aspects:
         entries = [cue[0] for cue in cues]
         if self._pleased.isdisjoint(entries) or self._displeased.isdisjoint(entries):
             return []
+        denies = not NEGATORS.isdisjoint(draft.words)
         felt: list[tuple[float, int]] = []
-        for entry, first, last in longest(cues):
+        for entry, first, last in cues:
             lean, behind_negation = self._leans[entry]
-            if behind_negation is not None and negated(draft.tokens, first):
+            if denies and behind_negation is not None and negated(draft.tokens, first):
                 lean = behind_negation
             if abs(lean) >= LEAST:
                 felt.append((lean, last))

@@ -13,7 +13,7 @@ How a phrase is written: words as hark.core.tokens gives them (lower case; `it's
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, product
 
 from ahocorasick_rs import AhoCorasick, BytesAhoCorasick, Implementation
@@ -50,8 +50,11 @@ class Cues:
     symbol for each token. So the automaton is small, looks at twenty symbols a text, and a place is a token's.
     """
 
-    def __init__(self, lists: Sequence[Iterable[tuple[str, int]]]) -> None:
-        """Compile the lists; each is (phrase, entry) pairs, the entry being the list's own number for it."""
+    def __init__(self, lists: Sequence[Iterable[tuple[str, int]]], hiding: Collection[int] = ()) -> None:
+        """Compile the lists; each is (phrase, entry) pairs, the entry being the list's own number for it.
+
+        Of the lists whose numbers are among `hiding`, a scan returns the longest phrases alone: see `longest`.
+        """
         phrases: dict[str, dict[tuple[int, int], None]] = {}
         parts: dict[str, dict[tuple[int, int], None]] = {}
         for number, pairs in enumerate(lists):
@@ -59,6 +62,7 @@ class Cues:
                 where, key = (parts, phrase.strip("*")) if phrase[0] == "*" else (phrases, phrase)
                 where.setdefault(key, {})[number, entry] = None
         self._lists = len(lists)
+        self._hiding = tuple(hiding)
         self._symbols = _Symbols(phrases)
         patterns: dict[str, list[tuple[int, int]]] = {}
         for phrase, owners in phrases.items():
@@ -89,13 +93,15 @@ class Cues:
                 last = end - 1
                 for number, entry in owners_of[pattern]:
                     found[number].append((entry, first, last))
-            return found
-        # A hashtag has two symbols.
-        places = [at for at, token in enumerate(tokens) for _ in self._symbols[token]]
-        for pattern, first, end in matches:
-            for number, entry in owners_of[pattern]:
-                found[number].append((entry, places[first], places[end - 1]))
-        self._add_parts(tokens, found)
+        else:
+            # A hashtag has two symbols.
+            places = [at for at, token in enumerate(tokens) for _ in self._symbols[token]]
+            for pattern, first, end in matches:
+                for number, entry in owners_of[pattern]:
+                    found[number].append((entry, places[first], places[end - 1]))
+            self._add_parts(tokens, found)
+        for number in self._hiding:
+            found[number] = longest(found[number])
         return found
 
     def _add_parts(self, tokens: Sequence[str], found: list[list[Cue]]) -> None:
@@ -220,23 +226,20 @@ def longest(cues: list[Cue]) -> list[Cue]:
     if len(cues) < 2:
         return cues
     kept: list[Cue] = []
-    end = -1
+    begin = end = -1  # of the last one that was kept
     for cue in cues:
         _, first, last = cue
-        if first > end:
-            # What stands behind all that was kept neither hides nor is hidden.
-            kept.append(cue)
-            end = last
-            continue
-        begin, end = kept[-1][1:]
-        while begin >= first and end <= last and (begin > first or end < last):
-            kept.pop()
-            if not kept:
-                break
-            begin, end = kept[-1][1:]
-        if not kept or end < last or begin >= first:
-            kept.append(cue)
-            end = last
+        # What stands behind all that was kept neither hides nor is hidden.
+        if first <= end:
+            while begin >= first and end <= last and (begin > first or end < last):
+                kept.pop()
+                if not kept:
+                    break
+                _, begin, end = kept[-1]
+            if kept and end >= last and begin < first:
+                continue
+        kept.append(cue)
+        begin, end = first, last
     return kept
 
 

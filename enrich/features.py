@@ -9,7 +9,6 @@ taxonomy's topics, and signs such as question marks.
 import re
 from collections.abc import Iterable, Sequence
 
-from enrich.cues import longest
 from enrich.phrasebook import INTENTS, LEXICON, STAGES, URGENCIES, Phrasebook
 from hark.core.draft import Draft
 from hark.core.tokens import tokens
@@ -160,7 +159,7 @@ class Reader:
         cues = self._cues.scan(draft)
         if cues[LEXICON]:
             counts: dict[int, int] = {}
-            for entry, _, _ in longest(cues[LEXICON]):
+            for entry, _, _ in cues[LEXICON]:
                 counts[entry] = counts.get(entry, 0) + 1
             values += [(self._lexicon[entry], _ROOTS[min(count, 3)]) for entry, count in counts.items()]
         for place, names in self._signals:

@@ -40,9 +40,11 @@ class Journey:
             sums: dict[int, float] = {}
             for entry, _, _ in cues:
                 sums[entry] = sums.get(entry, 0.0) + self._weights[entry]
-            stage = max(sums, key=lambda entry: (sums[entry], entry))
+            stage, first, last = cues[0]
+            if len(sums) > 1:
+                stage = max(sums, key=lambda entry: (sums[entry], entry))
+                _, first, last = next(cue for cue in cues if cue[0] == stage)
             draft.journey = self._names[stage]
-            _, first, last = next(cue for cue in cues if cue[0] == stage)
             start, end = draft.span(first, last)
             draft.reasons.append(Reason("journey", draft.journey, round(sums[stage], 2), start, end))
 

@@ -44,7 +44,7 @@ _SURE_SCORE = 800
 
 # Alternatives begin with their first character, so that the search can skip to one of these.
 _LEFT_OUT = re.compile(r"https?://\S+|www\.\S+|@\w+|#\w+|&[a-z]+;|R(?<!\wR)T\b")
-# Control characters, surrogates and non-characters are what CLD2 refuses.
+# Control characters, surrogates and non-characters are what CLD2 refuses; none of them is printable.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe-\U0001ffff]")
 _BEYOND = re.compile("[\U0002fffe\U0002ffff\U0003fffe-\U0010ffff]")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -88,7 +88,9 @@ class LanguageFinder:
 
     def find(self, text: str) -> Language:
         """Return the language of `text` by the two detectors; "unknown" with confidence 0 for what cannot be told."""
-        text = _REFUSED.sub(" ", _LEFT_OUT.sub(" ", text[:_LONGEST]))
+        text = _LEFT_OUT.sub(" ", text[:_LONGEST])
+        if not text.isprintable():
+            text = _REFUSED.sub(" ", text)
         first, reliable, score = _cld2(text)
         if first == "en" and reliable and score >= _SURE_SCORE and text.count(" ") > 3 and len(text) > 20:
             return _ENGLISH

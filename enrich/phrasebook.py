@@ -16,7 +16,7 @@ from hark.core.errors import SettingsError
 from hark.settings import SHIPPED, read_toml
 
 LEXICON, TOPICS, INTENTS, URGENCIES, STAGES = range(5)
-"""Places of the lists in what `Cues.scan` returns."""
+"""Places of the lists in what `Cues.scan` returns; of the lexicon's phrases it returns the longest."""
 
 FILES = ("lexicon.toml", "topics.toml", "signals.toml")
 Kind = Literal["", "trouble", "irony", "praise", "thanks", "fix"]
@@ -169,7 +169,8 @@ def _load(paths: tuple[Path, ...], contents: tuple[str, ...]) -> Phrasebook:
                 _phrases(each, signals.words, paths[2])
                 for each in (signals.intent, signals.urgency, signals.journey)
             ),
-        ]
+        ],
+        hiding=[LEXICON],
     )
     within = tuple(pair.within for node in taxonomy.topic for pair in node.pairs)
     digests = tuple(digest(content) for content in contents)

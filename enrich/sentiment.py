@@ -14,12 +14,12 @@ Limits: irony without a cue, and plain statements of fact, are told from complai
 
 from collections.abc import Sequence
 from math import exp, sqrt
-from typing import NamedTuple, get_args
+from typing import get_args
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from enrich import Context
-from enrich.cues import FIRST_PERSON, NEGATORS, longest, negated
+from enrich.cues import FIRST_PERSON, NEGATORS, negated
 from enrich.phrasebook import LEXICON, Group, Kind, Phrasebook, Weights, load
 from enrich.text import digest
 from hark.core.draft import Draft
@@ -62,19 +62,12 @@ _QUESTION_WORDS = frozenset(_ASKING.split())
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Meaning(NamedTuple):
-    """What a phrase adds."""
+Meaning = tuple[float, float, float, int, float, float, str]
+"""What a phrase adds: to the negative, to the neutral, an amount to its kind; its lean, its weight, and why.
 
-    negative: float
-    neutral: float
-    amount: float
-    """To its kind: its log-odds to the positive, or to the negative where it has none."""
-    kind: int
-    """Its place in _KINDS."""
-    lean: float
-    weight: float
-    """The lean as it is told."""
-    why: str
+The kind is a place in _KINDS, the amount its log-odds to the positive, or to the negative where it has none; the
+weight is the lean as it is told. A plain tuple, which is taken apart the quickest.
+"""
 
 
 class Judgement:
@@ -114,10 +107,7 @@ class Judgement:
         told: list[tuple[float, float, str, int, int, float]] = []
         denies = not NEGATORS.isdisjoint(draft.words)
         meanings = self._meanings
-        cues = self._cues.scan(draft)
-        # The steps behind this one need not find the longest again.
-        cues[LEXICON] = longest(cues[LEXICON])
-        for entry, first, last in cues[LEXICON]:
+        for entry, first, last in self._cues.scan(draft)[LEXICON]:
             meaning, behind_negation, again = meanings[entry]
             if denies and behind_negation is not None and negated(tokens, first):
                 meaning = behind_negation
@@ -227,7 +217,7 @@ def _decided(negative: float, neutral: float, positive: float, vader: Vader) -> 
 def _meaning(group: Group, weights: Group | Weights) -> Meaning:
     kind, why = (group.kind, group.name) if weights is group else ("", f"not: {group.name}")
     lean = weights.positive - weights.negative
-    return Meaning(
+    return (
         weights.negative,
         weights.neutral,
         weights.positive or weights.negative,

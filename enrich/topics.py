@@ -43,6 +43,7 @@ _BETWEEN = _FILLERS.split()
 # What spaCy would find ends so; most words before a candidate do not, and need no asking.
 _MAY_REACH = re.compile(rf"(?:{'|'.join(_NEGATION)})\s*(?:(?:{'|'.join(_BETWEEN)})\s*){{0,3}}\Z")
 _REASONS = 3
+_REMEMBERED = 10_000
 
 
 Piece = tuple[float, int, int]
@@ -68,6 +69,21 @@ class Negation:
         return any(end == len(document) for _, _, end in self._matcher(document))
 
 
+class _Made(dict[tuple[int, float], Topic]):
+    """From a node (its number, negative) and its evidence to the Topic; bounded. Most evidence is one of a few sums."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+
+    def __missing__(self, key: tuple[int, float]) -> Topic:
+        node, total = key
+        found = Topic(self._ids[-node], round(total / (total + _HALF), 3))
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[key] = found
+        return found
+
+
 class Topics:
     """Fills in `topics`, and a reason for the phrases that spoke for each."""
 
@@ -81,8 +97,8 @@ class Topics:
         self._weights = [evidence.weight for evidence in book.evidence]
         self._told = {weight: round(weight, 2) for weight in self._weights}
         self._events = [node.event for node in book.taxonomy.topic]
-        self._nodes = book.taxonomy.topic
-        self._tags = ["topic:" + node.id for node in self._nodes]
+        self._tags = ["topic:" + node.id for node in book.taxonomy.topic]
+        self._made = _Made([node.id for node in book.taxonomy.topic])
         self._within = book.within
         # Texts in one language are judged by its phrases alone: by entry the node, the pair and its side.
         self._by_language: dict[str, list[tuple[int, int, int] | None]] = {
@@ -150,11 +166,10 @@ class Topics:
         return pairs
 
     def _tell(self, draft: Draft, found: Sequence[tuple[float, int, list[Piece]]]) -> None:
-        nodes, tags, reasons = self._nodes, self._tags, draft.reasons
+        tags, reasons = self._tags, draft.reasons
         starts, ends, told = draft.starts, draft.ends, self._told
-        draft.topics = tuple(
-            [Topic(nodes[-node].id, round(total / (total + _HALF), 3)) for total, node, _ in found]
-        )
+        made = self._made
+        draft.topics = tuple([made[node, total] for total, node, _ in found])
         for _, node, spoke in found:
             tag = tags[-node]
             for weight, first, last in spoke[:_REASONS]:

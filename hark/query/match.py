@@ -177,7 +177,10 @@ class MatcherSet:
             for token in document.unique:
                 if (found := beginnings.get(token[:length])) is not None:
                     candidates.update(found)
-        return tuple(index for index in sorted(candidates) if self._tests[index](document))
+        if not candidates:
+            return ()
+        tests = self._tests
+        return tuple([index for index in sorted(candidates) if tests[index](document)])
 
 
 def compile_query(query: Query) -> Matcher:

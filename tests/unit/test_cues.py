@@ -98,6 +98,13 @@ def test_a_longer_phrase_hides_those_within_it(cues: list[Cue], expected: list[C
     assert longest(cues) == expected
 
 
+def test_a_list_that_hides_gives_its_longest_phrases_alone() -> None:
+    phrases = [("thanks", 0), ("thanks for nothing", 1)]
+    plain, hiding = Cues([phrases, phrases], hiding=[1]).scan(draft("thanks for nothing, thanks"))
+    assert sorted(plain) == [(0, 0, 0), (0, 3, 3), (1, 0, 2)]
+    assert hiding == [(1, 0, 2), (0, 3, 3)]
+
+
 def test_one_line_of_a_list_stands_for_many_phrases() -> None:
     words = {"bag": ["bag", "bags"]}
     assert expand("(lost|left) (my|) <bag>", words, "here") == [

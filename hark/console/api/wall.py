@@ -22,16 +22,15 @@ from hark.core.errors import HarkError
 from hark.core.protocols import Store
 from hark.core.tree import Query as Tree
 from hark.query import parse
-from hark.trends.figures import net_of
+from hark.trends.figures import WIDE_SECONDS, net_of
 
 router = APIRouter(prefix="/api/v1", tags=["wall"])
 HOURS = 24
 FALL = 60
 MOST_RISING, MOST_INCIDENTS, MOST_BRANDS = 6, 6, 6
-RISING = timedelta(hours=3)
-"""What rises: these last hours, against the same hours of the seven days before."""
+RISING = timedelta(hours=1)
+"""What rises: the last hour, against the same hour of the seven days before."""
 _DAYS = 7
-_QUARTER = 900
 _LEAST_SURPRISE, _DISPERSION, _SMALLEST = 2.0, 0.1, 0.1
 _SALT = secrets.token_bytes(16)
 """So that what tells two mentions of the waterfall apart says nothing of them."""
@@ -78,7 +77,7 @@ class Course(BaseModel):
 
 
 class Rising(BaseModel):
-    """A topic that is spoken of more than in the same hours of the days before."""
+    """A topic that is spoken of more than in the same hour of the days before."""
 
     topic: str
     title: str
@@ -231,14 +230,11 @@ def _course(center: Center, store: Store, query: Tree, moment: datetime) -> Cour
 
 def _rising(center: Center, store: Store, query: Tree, moment: datetime) -> tuple[list[Rising], int]:
     """Return the topics that are surprisingly many, one of each branch of the tree, and how many days are compared."""
-    end = int(moment.timestamp()) // _QUARTER * _QUARTER * 1000
-    width, day = int(RISING.total_seconds()) * 1000, 86_400_000
     counts: dict[str, list[int]] = {}
     covered: set[int] = set()
-    since = from_ms(end - width - _DAYS * day)
-    for bucket in store.histogram(query, _QUARTER, since, from_ms(end), by="topic"):
-        days, into = divmod(end - 1 - bucket.start, day)
-        if into < width and days <= _DAYS:
+    for days in range(_DAYS + 1):
+        until = moment - timedelta(days=days)
+        for bucket in store.histogram(query, WIDE_SECONDS, until - RISING, until, by="topic"):
             counts.setdefault(bucket.group or "", [0] * (_DAYS + 1))[days] += bucket.count
             covered.add(days)
     compared = len(covered - {0})

@@ -111,7 +111,7 @@ function showMoods(found) {
 
 function showRising({ rising, rising_since: since, compared_days: days, at: until }) {
   const place = document.getElementById("rising");
-  document.getElementById("rising-words").textContent = days ? `topics of the last three hours, against the same hours of ${days === 1 ? "the day" : `the ${days} days`} before (grey)` : "there is no day before to compare with yet";
+  document.getElementById("rising-words").textContent = days ? `topics of the last hour, against the same hour of ${days === 1 ? "the day" : `the ${days} days`} before (grey)` : "there is no day before to compare with yet";
   if (!rising.length) { place.replaceChildren(make("li", "Nothing stands out.", "small-words")); return; }
   const most = Math.max(...rising.map((one) => Math.max(one.observed, one.expected)));
   place.replaceChildren(...rising.map((one) => {

@@ -137,13 +137,20 @@ def severity_word(severity: int) -> str:
 
 
 def spark(bars: Sequence[Bar], width: int = 96, height: int = 20, most: int = 48) -> str:
-    """Return the points of a small line of the last counts, gaps left out; "" where there are too few."""
-    values = [(at, bar.value) for at, bar in enumerate(bars[-most:]) if bar.value is not None]
-    if len(values) < 2:
+    """Return the points of a small line of all that was counted, gaps left out; "" where there are too few."""
+    size = -(-len(bars) // most) or 1
+    points: list[tuple[int, float]] = []
+    for first in range(0, len(bars), size):
+        known = [bar.value for bar in bars[first : first + size] if bar.value is not None]
+        if known:
+            points.append((first, sum(known) / len(known)))
+    if len(points) < 2:
         return ""
-    top = max(1.0, *(value for _, value in values))
-    step = width / max(1, len(bars[-most:]) - 1)
-    return " ".join(f"{at * step:.1f},{height - 1 - value / top * (height - 2):.1f}" for at, value in values)
+    top = max(1.0, *(value for _, value in points))
+    return " ".join(
+        f"{first * width / len(bars):.1f},{height - 1 - value / top * (height - 2):.1f}"
+        for first, value in points
+    )
 
 
 def read_cursor(text: str) -> tuple[int, str]:

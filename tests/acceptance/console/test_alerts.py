@@ -6,8 +6,9 @@ from collections.abc import Callable
 import httpx2
 from playwright.sync_api import expect
 
-from hark.alerts.incidents import Incident
+from hark.alerts.incidents import Bar, Incident
 from hark.alerts.rules import RuleEntry
+from hark.console.incidents import spark
 from hark.console.trial import RuleIn
 from hark.core.clock import from_ms
 from tests.support.browser import Screen, check_axe, shoot
@@ -185,3 +186,12 @@ def test_the_form_knows_every_key_of_a_rule() -> None:
     assert set(RuleIn.model_fields) == set(RuleEntry.__struct_fields__)
     entry = RuleEntry("a", "spike", group_by=("brand", "topic"), notify=("file",))
     assert RuleIn.of(entry).entry() == entry
+
+
+def test_a_small_line_shows_the_whole_course_without_its_gaps() -> None:
+    def bars(*values: float | None) -> list[Bar]:
+        return [Bar(at * 300_000, value, 1.0, 0, 3) for at, value in enumerate(values)]
+
+    assert spark(bars(0, None, 4, 2)) == "0.0,19.0 48.0,1.0 72.0,10.0"
+    assert len(spark(bars(*range(600))).split()) == 47
+    assert spark(bars(3, None)) == ""

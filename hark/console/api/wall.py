@@ -66,6 +66,15 @@ class Ongoing(BaseModel):
     title: str
 
 
+class Running(BaseModel):
+    """The hour that runs: what was counted so far, and between what at least four in five would lie by now."""
+
+    since: datetime
+    counted: int
+    low: float | None
+    high: float | None
+
+
 class Course(BaseModel):
     """Whole hours: what was counted, and the interval that holds four hours in five; null where nothing is known."""
 
@@ -74,6 +83,7 @@ class Course(BaseModel):
     low: list[float | None]
     high: list[float | None]
     gaps: list[dict[str, int]] = Field(description="Stretches that were not covered, ms UTC")
+    running: Running
 
 
 class Rising(BaseModel):
@@ -210,7 +220,7 @@ def _course(center: Center, store: Store, query: Tree, moment: datetime) -> Cour
     gaps = center.state.gaps()
     band: dict[int, Point] = {}
     try:
-        points = band_of(store, query, "count", since, until, moment, gaps, HOUR_SECONDS)
+        points = band_of(store, query, "count", since, until + timedelta(hours=1), moment, gaps, HOUR_SECONDS)
         band = {point.start * 1000: point for point in points}
     except HarkError:  # the counts are worth showing without it
         band = {}
@@ -225,7 +235,21 @@ def _course(center: Center, store: Store, query: Tree, moment: datetime) -> Cour
             for _, gap in gaps
             if not gap.closed and to_ms(gap.end) > begin and to_ms(gap.begin) < end
         ],
+        running=_running(store.count(query, until, moment), band.get(end), until, moment),
     )
+
+
+def _running(counted: int, point: Point | None, since: datetime, moment: datetime) -> Running:
+    """Return how the hour stands: the expectation shrinks with the time that is over, its spread with the root of it.
+
+    That is what counts that come independently do; of counts that swing together it is too wide, never too narrow.
+    """
+    share = (moment - since).total_seconds() / HOUR_SECONDS
+    if point is None:
+        return Running(since=since, counted=counted, low=None, high=None)
+    low = share * point.expected - share**0.5 * (point.expected - point.low_80)
+    high = share * point.expected + share**0.5 * (point.high_80 - point.expected)
+    return Running(since=since, counted=counted, low=round(max(0.0, low), 1), high=round(high, 1))
 
 
 def _rising(center: Center, store: Store, query: Tree, moment: datetime) -> tuple[list[Rising], int]:

@@ -60,13 +60,16 @@ function showTones(hour) {
   }));
 }
 
-function showCourse({ times, counted, low, high, gaps }) {
-  const [last, from, to] = [counted.at(-1), low.at(-1), high.at(-1)];
+function showCourse({ times, counted, low, high, gaps, running }) {
+  const last = counted.at(-1);
+  // In the first ten minutes of an hour the whole one before says more.
+  const begun = Date.now() - Date.parse(running.since) >= 600_000;
+  const [told, from, to] = begun ? [running.counted, running.low, running.high] : [last, low.at(-1), high.at(-1)];
   const figure = document.getElementById("hour-figure");
-  figure.replaceChildren(number.format(last));
+  figure.replaceChildren(number.format(told));
   if (from !== null) figure.append(make("span", ` of ${number.format(from)}–${number.format(to)} expected`, "of"));
-  const verdict = from === null ? "too little is known yet to say what is usual" : last > to ? "▲ more than expected" : last < from ? "▼ fewer than expected" : "● as expected";
-  document.getElementById("hour-words").textContent = `from ${clock.format(times.at(-1))} to ${clock.format(times.at(-1) + 3_600_000)}: ${verdict}`;
+  const verdict = from === null ? "too little is known yet to say what is usual" : told > to ? "▲ more than expected" : told < from ? "▼ fewer than expected" : "● as expected";
+  document.getElementById("hour-words").textContent = begun ? `since ${at(running.since)}, so far: ${verdict}` : `from ${clock.format(times.at(-1))} to ${clock.format(times.at(-1) + 3_600_000)}: ${verdict}`;
   const place = document.getElementById("course");
   const [wide, tall] = [Math.max(320, place.clientWidth), Math.max(140, place.clientHeight)];
   const size = Math.max(14, wide / 48);

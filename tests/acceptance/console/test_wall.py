@@ -1,12 +1,15 @@
 """The wall: read from across a room, and nothing on it is anybody's."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
 from playwright.sync_api import expect
 
+from hark.alerts.forecast import Point
 from hark.alerts.incidents import Incident
+from hark.console.api.wall import _running
 from tests.support.browser import Screen, check_axe, shoot
 
 Open = Callable[[str], Screen]
@@ -75,3 +78,13 @@ def test_the_first_paint_waits_for_nothing_that_is_counted(client: Client) -> No
     assert "Counting" in text
     scripts = Path("hark/console/static")
     assert sum((scripts / name).stat().st_size for name in ("wall.js", "wall.css")) < 60_000
+
+
+def test_the_hour_that_runs_is_held_against_its_part_of_what_is_expected() -> None:
+    hour = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    point = Point(0, 100.0, 80.0, 130.0, 70.0, 150.0)
+    quarter = _running(60, point, hour, hour + timedelta(minutes=15))
+    assert (quarter.counted, quarter.low, quarter.high) == (60, 15.0, 40.0)
+    whole = _running(60, point, hour, hour + timedelta(hours=1))
+    assert (whole.low, whole.high) == (80.0, 130.0)
+    assert _running(60, None, hour, hour).high is None

@@ -2,8 +2,9 @@
 
 How it works, where the formulas come from and how well it does is in docs/spikes.md. In short: `baseline` says what
 was to be expected; the surprise of a window is the exponent of the tail of a negative binomial; two sums of
-surprises, a broad one (all scales together) and a sharp one (the largest), are held against what the series itself
-usually shows (`record`); the one that stands out begins an alert, which lasts until it has been quiet for hours.
+surprises, a broad one (all scales together) and a sharp one (the largest, as it lasts), are held against what the
+series itself usually shows (`record`); the one that stands out begins an alert, which lasts until it has been quiet
+for hours.
 """
 
 from math import log, log2, sqrt
@@ -18,6 +19,8 @@ from hark.core.errors import FatalError, RefusedError
 SCALES_SECONDS = (300.0, 900.0, 3600.0, 21600.0)
 """Five minutes to six hours; a series with wider rows has fewer scales."""
 SHARP_SCALES_SECONDS = (900.0, 3600.0)
+SHARP_LASTS_SECONDS = 1200.0
+"""The sharp evidence is the mean over so long: a few rows may be large, or more of them a little less."""
 
 EXPECTATION_VARIANCE = 0.01
 """The expectation itself is wrong by about a tenth: its relative variance, the same on every scale."""
@@ -32,8 +35,10 @@ DISPERSION_CLIP_CORRECTION = 1.1
 """What clipping at 2.5 deviations takes from the variance of a count, given back."""
 
 BROAD_FLOOR, BROAD_TIMES_USUAL = 4.5, 3.6
-SHARP_FLOOR, SHARP_USUAL = 8.0, 4.8
+SHARP_FLOOR, SHARP_AT_USUAL, SHARP_USUAL = 6.5, 8.0, 4.8
 """The two thresholds: the broad one grows with the usual surprise, the sharp one with its square, see docs/spikes.md."""
+YOUNG_SHARE, YOUNG_HALF_LIFE_SECONDS = 0.2, 4 * 86400.0
+"""Both stand higher while the season and the usual are hardly known: by this share at first, halved every four days."""
 
 ESCALATION, ESCALATION_AFTER_SECONDS = 3.0, 3600.0
 """An incident is told of again when the evidence is three times what the hour after its last alert came to."""
@@ -105,6 +110,7 @@ class Detector(Struct):
     spacings: list[float] = field(default_factory=list)
     windows: list[_Window] = field(default_factory=list)
     recent: list[tuple[float, float] | None] = field(default_factory=list)
+    sharp_shares: list[float] = field(default_factory=list)
     place: int = 0
     first: float | None = None
     last: float | None = None
@@ -149,12 +155,12 @@ class Detector(Struct):
         found = self.baseline.expect(timestamp + self.interval / 2, weight)
         mean = found.mean * share
         self._push(None if value is None else (value, mean))
-        broad_threshold, sharp_threshold = self._thresholds()
+        broad_threshold, sharp_threshold = self._thresholds(timestamp)
         upper = highest(broad_threshold, mean, self.dispersion + EXPECTATION_VARIANCE)
         if value is None:
             return Verdict(mean, upper, self.severity, False, 0.0, self.since, self.interval)
         broad, sharp, scale = self._surprises()
-        score = max(broad / broad_threshold, sharp / sharp_threshold)
+        score = max(broad / broad_threshold, self._lasting(sharp / sharp_threshold))
         is_alert = self.judge(timestamp, score)
         verdict = Verdict(mean, upper, self.severity, is_alert, score, self.since, scale)
         self.broad.note(timestamp, broad, self.interval)
@@ -194,6 +200,7 @@ class Detector(Struct):
         sizes = sorted({max(1, round(seconds / interval)) for seconds in SCALES_SECONDS})
         self.windows = [_Window(rows * interval, rows, rows in sharp) for rows in sizes]
         self.recent = [None] * sizes[-1]
+        self.sharp_shares = []
         self.place = 0
         if self.dispersion_weight < 0 or self.judged <= SPACING_ROWS:
             self.dispersion_weight = min(144.0, max(20.0, 43200.0 / interval))
@@ -217,6 +224,8 @@ class Detector(Struct):
                 window.present += 1
         recent[place] = row
         self.place = (place + 1) % size
+        if row is None:
+            self._lasting(0.0)
 
     def _surprises(self) -> tuple[float, float, float]:
         """Return the broad and the sharp surprise, and the scale of the greatest in seconds."""
@@ -232,11 +241,20 @@ class Detector(Struct):
                 greatest, scale = found, window.seconds
         return (roots / len(self.windows)) ** 2, sharp, scale
 
-    def _thresholds(self) -> tuple[float, float]:
+    def _lasting(self, share: float) -> float:
+        """Take in the sharp surprise of a row, as a share of its threshold; return the mean of the last rows'."""
+        rows = max(1, round(SHARP_LASTS_SECONDS / self.interval))
+        self.sharp_shares.append(share)
+        del self.sharp_shares[:-rows]
+        return sum(self.sharp_shares) / rows
+
+    def _thresholds(self, timestamp: float) -> tuple[float, float]:
         more = log(max(self.options.series_watched, 1))
         broad = max(BROAD_FLOOR, BROAD_TIMES_USUAL * self.broad.usual) + more
-        sharp = SHARP_FLOOR * max(1.0, self.sharp.usual / SHARP_USUAL) ** 2 + more
-        return self.options.threshold * broad, self.options.threshold * sharp
+        sharp = max(SHARP_FLOOR, SHARP_AT_USUAL * (self.sharp.usual / SHARP_USUAL) ** 2) + more
+        age = timestamp - (timestamp if self.first is None else self.first)
+        times = self.options.threshold * (1 + YOUNG_SHARE * 0.5 ** (age / YOUNG_HALF_LIFE_SECONDS))
+        return times * broad, times * sharp
 
     def judge(self, timestamp: float, score: float) -> bool:
         """Begin, escalate, hold or end the incident; return whether this row is to be told of.

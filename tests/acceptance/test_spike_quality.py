@@ -20,7 +20,7 @@ def nab_scores():
 def test_the_shipped_detector_reaches_the_goal_on_the_shared_tweet_counts(nab_scores):
     together = sum(nab_scores[1.0], nab.Score())
     assert together.nab >= 80
-    assert together.precision >= 0.5
+    assert together.precision >= 0.57
 
 
 def test_the_score_does_not_hang_on_the_exact_threshold(nab_scores):

@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 from functools import cache
 from math import inf, nan
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,9 +111,38 @@ def test_a_brand_that_always_has_bursts_needs_a_larger_one():
     bursty[bursts] *= draw.uniform(2, 8, size=bursts.sum())
     at = 24 * 288 + 140
     for values in (steady, bursty):
-        values[at : at + 3] *= 2.5
+        values[at : at + 4] *= 2.5
     assert any(at <= found < at + 6 for found in alerts(run(steady)))
     assert not any(at <= found < at + 6 for found in alerts(run(bursty)))
+
+
+def test_the_sharp_evidence_is_the_mean_of_twenty_minutes_and_a_missing_row_is_nothing():
+    detector = Detector(options=Options(interval_seconds=300.0))
+    detector.update(START, 20.0)
+    assert [detector._lasting(2.0) for _ in range(5)] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    detector.update(START + 300, None)
+    assert detector._lasting(2.0) == 1.5
+
+
+def test_the_bar_is_higher_in_the_first_days():
+    young = Detector()
+    young.update(START, 20.0)
+    old = Detector.from_state(young.state())
+    old.first -= 60 * DAY
+    assert old.update(START + 300, 20.0).upper < young.update(START + 300, 20.0).upper
+
+
+def test_the_state_of_a_detector_from_before_the_sharp_evidence_lasted_is_read():
+    detector = Detector()
+    for at, value in enumerate(counts(2)):
+        detector.update(START + 300 * at, value)
+    fields = msgspec.msgpack.decode(detector.state())
+    del fields["sharp_shares"]
+    old = Detector.from_state(msgspec.msgpack.encode(fields))
+    assert (
+        old.update(START + 300 * 2 * 288, 12.0).expected
+        == detector.update(START + 300 * 2 * 288, 12.0).expected
+    )
 
 
 def test_the_weekend_is_known_after_three_weeks():

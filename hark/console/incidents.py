@@ -15,7 +15,7 @@ from hark.alerts.rules import BETWEEN, Rule, load_rules
 from hark.alerts.voices import Concentration
 from hark.console.access import Who
 from hark.console.center import Center, sight
-from hark.core.clock import to_ms
+from hark.core.clock import from_ms, to_ms
 from hark.core.errors import SettingsError
 from hark.core.protocols import Hit
 from hark.query.fields import normal
@@ -25,7 +25,7 @@ NOT_HERE = "There is no incident of this id, or it is not of your brands."
 _PAGE = 200
 _FEWEST, _MUCH = 10, 0.4
 """Mentions from which on one may speak of many people, and the share of five authors that is much."""
-_SINCE = re.compile(r"^(?P<before>.*), since \d\d:\d\d UTC, (?P<state>[^,]*)$", re.DOTALL)
+_SINCE = re.compile(r"^(?P<before>.*), since (?P<at>\d\d:\d\d) UTC, (?P<state>[^,]*)$", re.DOTALL)
 
 
 class Page(Struct, frozen=True):
@@ -102,10 +102,18 @@ def mentions(center: Center, who: Who, incident: Incident) -> list[Hit]:
 def sentence(shown: Shown) -> Sentence:
     """Return the headline with its time apart."""
     found = _SINCE.match(shown.headline)
-    if found is None:
+    # The figures are those of the leading series; others may have begun earlier.
+    times = (began(shown), shown.since)
+    since = next((at for at in times if found is not None and f"{at:%H:%M}" == found["at"]), None)
+    if found is None or since is None:
         return Sentence(shown.headline)
     over = shown.ended_at if found["state"].startswith("over at ") else None
-    return Sentence(found["before"], shown.since, found["state"], over)
+    return Sentence(found["before"], since, found["state"], over)
+
+
+def began(shown: Shown) -> datetime:
+    """Return since when the leading series, whose figures an incident shows, is out of the usual."""
+    return from_ms(shown.incident.leading.since)
 
 
 def concentration_in_words(found: Concentration | None) -> str:

@@ -16,7 +16,7 @@ from hark.alerts.rules import BETWEEN
 from hark.console.access import Asker, allow
 from hark.console.center import Center, Parts, Visible
 from hark.console.coverage import SILENT_SECONDS
-from hark.console.incidents import listed, severity_word
+from hark.console.incidents import began, listed, severity_word
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import HarkError
 from hark.core.protocols import Store
@@ -180,7 +180,7 @@ def _ongoing(center: Center, shown: Shown) -> Ongoing:
         low=shown.low,
         high=shown.high,
         minutes=(member.until - member.begin) // 60_000,
-        since=shown.since,
+        since=began(shown),
         over=incident.ended is not None,
         trend=incident.trend,
         status=shown.status,

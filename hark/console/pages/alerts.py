@@ -19,6 +19,7 @@ from hark.console.access import ROLES, Asker, Who, allow
 from hark.console.api.alerts import watches
 from hark.console.center import Center, Parts, Visible
 from hark.console.incidents import (
+    began,
     concentration_in_words,
     deliveries,
     listed,
@@ -251,6 +252,7 @@ def _incident_values(id: str, view: View, center: Center, store: Store, who: Who
     return {
         "shown": shown,
         "said": sentence(shown),
+        "began": began(shown),
         "severity_word": severity_word,
         "charts": _charts(shown, view, center, store),
         "divisions": divisions,

@@ -258,7 +258,7 @@ def test_a_spike_is_over_soon_after_it_is_over_and_a_second_one_is_told_anew() -
     # Three quarters of an hour after half hours are usual again, which is within half an hour of the end.
     ends = [place for _, place in events(verdicts, "end")]
     assert 912 + 9 <= ends[0] <= 912 + 6 + 12
-    # The sharp evidence is a mean of 20 minutes: it may still rise in the last row of the spike.
+    # From the end of the spike on: within it the severity may still rise, as the bar of a young series sinks.
     fading = [
         v.severity for v in verdicts if v.group == "delta" and 912 <= (v.start - BEGIN) // BUCKET_MS < ends[0]
     ]

@@ -103,9 +103,7 @@ def test_explain_says_what_a_store_is_asked_what_is_decided_here_and_how_much_it
     assert any(line.startswith("In the last seven days: 1 mentions, counted in") for line in shown)
     as_json = json.loads(run("explain", "bag*", "--json", "--data", str(folder)))
     assert as_json["stores"]["embedded"] == {"request": {"match": '"bag" *'}, "decided": []}
-    assert as_json["stores"]["elasticsearch"]["request"]["query"] == {
-        "prefix": {"tokens": {"value": "bag"}}
-    }
+    assert as_json["stores"]["elasticsearch"]["request"]["query"] == {"prefix": {"tokens": {"value": "bag"}}}
     assert (as_json["volume"]["count"], as_json["volume"]["exact"]) == (2, True)
 
 

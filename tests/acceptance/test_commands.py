@@ -256,7 +256,7 @@ def test_health_and_metrics_tell_of_every_role(running: Center) -> None:
         metrics = client.get("/metrics").text
         assert "hark_indexed_total 1.0" in metrics
         assert "cancelled" not in metrics  # numbers, never texts
-        assert client.get("/").status_code == 404
+        assert client.get("/").headers["location"].startswith("/login")
     log = running.log.read_text()
     assert "cancelled" not in log
 

@@ -190,7 +190,8 @@ def test_any_sequence_of_the_languages_pieces_is_answered_or_refused(text: str) 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_queries_are_answered_or_refused_at_once(name: str) -> None:
-    began = time.perf_counter()
+    # Processor time: what else the machine does is no finding.
+    began = time.process_time()
     query = attempt(HOSTILE[name])
     if isinstance(query, QueryError):
         assert len(str(query)) < 1_000
@@ -198,7 +199,7 @@ def test_hostile_queries_are_answered_or_refused_at_once(name: str) -> None:
     else:
         assert parse(text_of(query.root)).root == query.root
         compile_query(query).spans(Document(mention_of("a " * 500 + "a" * 3000 + " w999x")))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def mention_of(text: str) -> Mention:

@@ -2,26 +2,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from hark.state import State, open_state
+from hark.state import State
 from tests.contract.outbox_contract import OutboxContract
+from tests.support.states import reopened
 
 
 class TestPostgresqlOutbox(OutboxContract):
     @pytest.fixture
     def reopen(self, postgres: str, tmp_path: Path) -> Iterator[Callable[[], State]]:
-        opened: list[State] = []
-
-        def open_again() -> State:
-            opened.append(open_state(postgres, tmp_path))
-            return opened[-1]
-
-        yield open_again
-        for state in opened:
-            state.close()
-        engine = sa.create_engine(sa.make_url(postgres).set(drivername="postgresql+psycopg"))
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
+        with reopened(postgres, tmp_path) as open_again:
+            yield open_again

@@ -3,19 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from hark.state import State, open_state
+from hark.state import State
 from tests.contract.searches_contract import SearchesContract
+from tests.support.states import reopened
 
 
 class TestSqliteSearches(SearchesContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Iterator[Callable[[], State]]:
-        opened: list[State] = []
-
-        def open_again() -> State:
-            opened.append(open_state("embedded", tmp_path))
-            return opened[-1]
-
-        yield open_again
-        for state in opened:
-            state.close()
+        with reopened("embedded", tmp_path) as open_again:
+            yield open_again

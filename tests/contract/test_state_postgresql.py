@@ -2,31 +2,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from hark.core.errors import TransientError
 from hark.state import State, open_state
 from tests.contract.alerts_contract import AlertsContract
 from tests.contract.state_contract import StateContract
+from tests.support.states import reopened
 
 
 class TestPostgresqlState(AlertsContract, StateContract):
     @pytest.fixture
     def reopen(self, postgres: str, tmp_path: Path) -> Iterator[Callable[[], State]]:
-        opened: list[State] = []
-
-        def open_again() -> State:
-            opened.append(open_state(postgres, tmp_path))
-            return opened[-1]
-
-        yield open_again
-        for state in opened:
-            state.close()
-        engine = sa.create_engine(sa.make_url(postgres).set(drivername="postgresql+psycopg"))
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
+        with reopened(postgres, tmp_path) as open_again:
+            yield open_again
 
 
 def test_a_server_that_is_away_is_transient(tmp_path: Path) -> None:

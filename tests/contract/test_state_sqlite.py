@@ -7,20 +7,14 @@ from hark.core.errors import SettingsError
 from hark.state import State, open_state
 from tests.contract.alerts_contract import AlertsContract
 from tests.contract.state_contract import StateContract
+from tests.support.states import reopened
 
 
 class TestSqliteState(AlertsContract, StateContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path) -> Iterator[Callable[[], State]]:
-        opened: list[State] = []
-
-        def open_again() -> State:
-            opened.append(open_state("embedded", tmp_path))
-            return opened[-1]
-
-        yield open_again
-        for state in opened:
-            state.close()
+        with reopened("embedded", tmp_path) as open_again:
+            yield open_again
 
     def test_a_database_of_a_newer_hark_is_refused(self, tmp_path: Path, state: State) -> None:
         import sqlite3

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from hark.console.access import allow
+from hark.console.access import Asker, allow
 from hark.console.api.quality import quality_of
 from hark.console.center import Center, Parts, Visible
 from hark.console.page import fragment, page
@@ -38,12 +38,28 @@ def show_taxonomy(request: Request, view: Shown, center: Parts, store: Visible) 
 
 
 @router.get("/quality/queue", dependencies=[allow("quality")])
-def show_queue(
-    request: Request, view: Shown, center: Parts, store: Visible, tag: Tag = "sentiment"
+def show_queue(request: Request, tag: Tag = "sentiment") -> Response:
+    """Show what to label next; chosen from thousands of mentions after the frame stands."""
+    return page(request, "quality_queue.html", tab="queue", tag=tag, body_query=request.url.query)
+
+
+@router.get("/quality/queue/body", dependencies=[allow("quality")])
+def show_queue_body(
+    view: Shown, center: Parts, store: Visible, who: Asker, tag: Tag = "sentiment"
 ) -> Response:
-    """Show what to label next: the disputed first, then the least sure."""
+    """Return the queue, as a piece of the page: the disputed first, then the least sure."""
     found = queue(store, Labels(center.state), view.query, view.since, view.until, tag, _MOST)
-    return page(request, "quality_queue.html", tab="queue", tag=tag, found=found, sentiments=SENTIMENTS)
+    html = fragment(
+        "quality_queue_body.html",
+        tag=tag,
+        found=found,
+        sentiments=SENTIMENTS,
+        view=view,
+        who=who,
+        topics=center.topics,
+        path="/quality/queue",
+    )
+    return Response(html, media_type="text/html")
 
 
 @router.get("/quality/scores", dependencies=[allow("quality")])

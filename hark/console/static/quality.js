@@ -3,12 +3,13 @@
 import { ask } from "/static/http.js";
 import { move, onKey } from "/static/keys.js";
 import { makeSortable } from "/static/tables.js";
+import { tellAll } from "/static/times.js";
 
 const count = new Intl.NumberFormat("en");
 const make = (name, text = "", kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
 
 // --- the queue ----------------------------------------------------------------------------------------------------
-const queue = document.getElementById("queue");
+let queue = null;
 
 async function label(item, value) {
   const told = item.querySelector('[role="status"]');
@@ -21,7 +22,7 @@ async function label(item, value) {
   } catch (error) { told.textContent = error.message; }
 }
 
-if (queue) {
+function listen() {
   queue.addEventListener("click", (event) => {
     const item = event.target.closest(".doubt");
     const button = event.target.closest("button");
@@ -35,18 +36,29 @@ if (queue) {
     }));
 }
 
+/** Fetch a piece of the page that takes counting into its place. */
+async function load(place, otherwise) {
+  try {
+    const answer = await fetch(place.dataset.path);
+    const read = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(read.querySelector("main")?.textContent.trim() || otherwise);
+    place.replaceChildren(...read.body.childNodes);
+    place.querySelectorAll("table.sortable").forEach(makeSortable);
+    tellAll(place);
+  } catch (error) { place.replaceChildren(make("p", error.message, "notice error")); }
+  place.setAttribute("aria-busy", "false");
+}
+
+const chosen = document.getElementById("queue-place");
+if (chosen) {
+  await load(chosen, "The queue could not be made.");
+  queue = document.getElementById("queue");
+  if (queue) listen();
+}
+
 // --- the scores ---------------------------------------------------------------------------------------------------
 const scores = document.getElementById("scores");
-if (scores) {
-  try {
-    const answer = await fetch(scores.dataset.path);
-    const read = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!answer.ok) throw new Error(read.querySelector("main")?.textContent.trim() || "That could not be measured.");
-    scores.replaceChildren(...read.body.childNodes);
-    scores.querySelectorAll("table.sortable").forEach(makeSortable);
-  } catch (error) { scores.replaceChildren(make("p", error.message, "notice error")); }
-  scores.setAttribute("aria-busy", "false");
-}
+if (scores) await load(scores, "That could not be measured.");
 
 // --- generations --------------------------------------------------------------------------------------------------
 const told = document.getElementById("told");

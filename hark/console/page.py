@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from hark.console.access import Who
 from hark.console.center import Center, center
+from hark.console.coverage import SILENT_SECONDS
 from hark.console.said import marked, titled, told
 from hark.console.view import RANGES, read_view, view
 from hark.core.clock import from_ms, to_ms
@@ -24,7 +25,6 @@ from hark.core.errors import TransientError
 
 STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
-_LIVE_SECONDS = 60
 THEME_COOKIE = "hark_theme"
 
 
@@ -71,7 +71,7 @@ def pulse(center: Center) -> Pulse:
         for name in names
         if (state := states.get(name))
         and not state.error
-        and moment - (state.alive_ms or 0) < _LIVE_SECONDS * 1000
+        and moment - (state.alive_ms or 0) < SILENT_SECONDS * 1000
     ]
     newest = [state.newest_ms for state in states.values() if state.newest_ms is not None]
     if not newest:  # files are imported without a source

@@ -34,6 +34,7 @@ ENRICHERS = {
     "urgency": "enrich.urgency",
     "journey": "enrich.journey",
     "entities": "enrich.entities",
+    "recogniser": "enrich.recogniser",
     "pii": "enrich.pii",
     "author": "enrich.author",
     "fingerprint": "enrich.fingerprint",

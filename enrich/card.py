@@ -11,7 +11,7 @@ import msgspec
 import hark
 from enrich.examples import Examples
 from enrich.measures import Scores, Sureness, scores, sureness
-from enrich.training import Training, Validation
+from enrich.training import Training, Validation, scores_by
 from hark.core.errors import SettingsError
 
 INTERVALS = "95 %, percentile bootstrap, 1,000 resamples, texts of one group together"
@@ -43,7 +43,8 @@ def evaluation_json(
         "intervals": INTERVALS,
         **_scores(scores(examples.labels, said, examples.groups)),
         **_sureness(sureness(sure, right)),
-        "brands": {brand: _scores(each) for brand, each in _by_brand(examples, said).items()},
+        "brands": _each(scores_by(examples.brands, examples, said)),
+        "sources": _each(scores_by(examples.sources, examples, said)),
     }
 
 
@@ -56,20 +57,12 @@ def evaluation_text(examples: Examples, said: Sequence[str], sure: Sequence[floa
             *_summary(found, sureness(sure, right)),
             "",
             *_label_table(found),
-            *_brand_table(_by_brand(examples, said)),
+            *_table_by("brand", scores_by(examples.brands, examples, said)),
+            *_table_by("source", scores_by(examples.sources, examples, said)),
             "",
             f"Intervals: {INTERVALS}.",
         ]
     )
-
-
-def _by_brand(examples: Examples, said: Sequence[str]) -> dict[str, Scores]:
-    found = {}
-    for brand in sorted(set(examples.brands or ())):
-        at = [i for i, each in enumerate(examples.brands or ()) if each == brand]
-        part = examples.chosen(at)
-        found[brand] = scores(part.labels, [said[i] for i in at], part.groups)
-    return found
 
 
 def _card(training: Training, examples: Examples, file: str, today: date) -> dict[str, Any]:
@@ -101,8 +94,13 @@ def _validation(found: Validation) -> dict[str, Any]:
     return {
         **_scores(found.scores),
         **_sureness(found.sureness),
-        "brands": {brand: _scores(each) for brand, each in found.brands.items()},
+        "brands": _each(found.brands),
+        "sources": _each(found.sources),
     }
+
+
+def _each(found: dict[str, Scores]) -> dict[str, Any]:
+    return {name: _scores(each) for name, each in found.items()}
 
 
 def _scores(found: Scores) -> dict[str, Any]:
@@ -161,7 +159,8 @@ def _of(found: Validation) -> list[str]:
         *_summary(found.scores, found.sureness),
         "",
         *_label_table(found.scores),
-        *_brand_table(found.brands),
+        *_table_by("brand", found.brands),
+        *_table_by("source", found.sources),
         "",
         "Given (down) and said (across):",
         "",
@@ -188,11 +187,11 @@ def _label_table(found: Scores) -> list[str]:
     )
 
 
-def _brand_table(found: dict[str, Scores]) -> list[str]:
+def _table_by(column: str, found: dict[str, Scores]) -> list[str]:
     if not found:
         return []
-    rows = [(brand or "(none)", each.texts, each.accuracy, each.macro_f1) for brand, each in found.items()]
-    return ["", *_table(("brand", "texts", "accuracy", "macro-F1"), rows)]
+    rows = [(name or "(none)", each.texts, each.accuracy, each.macro_f1) for name, each in found.items()]
+    return ["", *_table((column, "texts", "accuracy", "macro-F1"), rows)]
 
 
 def _confusion_table(found: Scores) -> list[str]:

@@ -12,8 +12,10 @@ from typing import TextIO
 from msgspec import Struct
 
 from hark.core.errors import SettingsError
+from hark.core.tokens import tokens
 
 _LONGEST_FIELD = 1_000_000
+MARK_BYTES = 8
 
 
 class Columns(Struct, frozen=True):
@@ -23,6 +25,7 @@ class Columns(Struct, frozen=True):
     label: str
     group: str | None = None
     brand: str | None = None
+    source: str | None = None
 
 
 class Examples(Struct):
@@ -36,6 +39,7 @@ class Examples(Struct):
     """Rows with an empty label, left out."""
     broken: list[str]
     """Rows that cannot be read, left out: the line, and what is wrong."""
+    sources: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -59,7 +63,24 @@ class Examples(Struct):
             [self.brands[i] for i in places] if self.brands is not None else None,
             self.unlabelled,
             self.broken,
+            [self.sources[i] for i in places] if self.sources is not None else None,
         )
+
+    def separate_groups(self) -> list[str]:
+        """Return each text's group; a text with none, or with an empty one, is its own."""
+        groups = self.groups or [""] * len(self)
+        return [group if group.strip() else f"\0{place}" for place, group in enumerate(groups)]
+
+
+def mark_of_text(text: str) -> bytes:
+    """Return eight bytes by which a text is known again, whatever its links and handles (so a repost, too)."""
+    words = " ".join(token for token in tokens(text) if token[0] != "@")
+    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=MARK_BYTES).digest()
+
+
+def mark_of_group(group: str) -> bytes:
+    """Return eight bytes by which a group, such as an author, is known again."""
+    return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=MARK_BYTES, person=b"group").digest()
 
 
 def read(path: Path, columns: Columns) -> Examples:
@@ -104,12 +125,13 @@ def _examples(rows: Iterator[tuple[int, list[str] | str]], path: Path, columns: 
     head = next((row for _, row in rows), "no head line")
     if isinstance(head, str):
         raise SettingsError(f"{path}: {head}: expected a line with the names of the columns first")
-    wanted = [columns.text, columns.label, columns.group, columns.brand]
+    wanted = [columns.text, columns.label, columns.group, columns.brand, columns.source]
     for name in wanted:
         if name is not None and name not in head:
             raise SettingsError(f"{path}: no column {name!r}; there are: {', '.join(head)}")
-    text, label, group, brand = (head.index(name) if name is not None else -1 for name in wanted)
-    found = Examples([], [], [] if group >= 0 else None, [] if brand >= 0 else None, 0, [])
+    text, label, group, brand, source = (head.index(name) if name is not None else -1 for name in wanted)
+    groups, brands, sources = ([] if at >= 0 else None for at in (group, brand, source))
+    found = Examples([], [], groups, brands, 0, [], sources)
     for line, row in rows:
         wrong = _wrong(row, len(head))
         if wrong:
@@ -123,6 +145,8 @@ def _examples(rows: Iterator[tuple[int, list[str] | str]], path: Path, columns: 
                 found.groups.append(row[group])
             if found.brands is not None:
                 found.brands.append(row[brand])
+            if found.sources is not None:
+                found.sources.append(row[source])
     return found
 
 

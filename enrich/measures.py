@@ -1,8 +1,8 @@
 """How good labels and confidences are, with intervals.
 
 Intervals are 95 %, by the percentile bootstrap (Efron and Tibshirani 1993, chapter 13): 1,000 resamples, texts of one
-group (an author) drawn together. Macro-F1 is the mean F1 of the labels that people gave; a label that nobody gave
-counts as wrong wherever it is said.
+group (an author) drawn together; two models are compared on the same resamples. Macro-F1 is the mean F1 of the labels
+that people gave; a label that nobody gave counts as wrong wherever it is said.
 """
 
 from collections import Counter
@@ -64,29 +64,44 @@ def scores(
 ) -> Scores:
     """Return the scores of `said` against `truth`; neither is empty."""
     labels = sorted(set(truth))
-    number = {label: at for at, label in enumerate(labels)}
-    width = len(labels) + 1
-    cells = np.array([number[a] * width + number.get(b, width - 1) for a, b in zip(truth, said, strict=True)])
-    tables = _resampled(cells, len(labels) * width, groups, seed).reshape(-1, len(labels), width)
+    tables = _tables(truth, said, labels, groups, seed)
     right = np.diagonal(tables, axis1=1, axis2=2)
     given, claimed = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
     precision, recall, f1 = _share(right, claimed), _share(right, given), _share(2 * right, given + claimed)
-    # A label that a resample happens to lack is no part of its mean.
-    present = given > 0
-    macro = (f1 * present).sum(axis=1) / present.sum(axis=1)
     confusion: dict[str, dict[str, int]] = {}
     for (a, b), count in sorted(Counter(zip(truth, said, strict=True)).items()):
         confusion.setdefault(a, {})[b] = count
     return Scores(
         len(truth),
-        _figure(_share(right.sum(axis=1), given.sum(axis=1))),
-        _figure(macro),
+        _figure(_accuracy(tables)),
+        _figure(_macro_f1(tables)),
         tuple(
             LabelScores(label, int(given[0, at]), *(_figure(each[:, at]) for each in (precision, recall, f1)))
             for at, label in enumerate(labels)
         ),
         confusion,
     )
+
+
+class Difference(Struct, frozen=True):
+    """By how much the second of two that judged the same texts is better than the first; negative where it is worse."""
+
+    accuracy: Figure
+    macro_f1: Figure
+
+
+def difference(
+    truth: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Difference:
+    """Return what `second` is better than `first`, with intervals by the paired bootstrap: both on each resample."""
+    labels = sorted(set(truth))
+    # The same seed draws the same texts for both.
+    one, other = (_tables(truth, said, labels, groups, seed) for said in (first, second))
+    return Difference(_figure(_accuracy(other) - _accuracy(one)), _figure(_macro_f1(other) - _macro_f1(one)))
 
 
 def sureness(confidence: Sequence[float], right: Sequence[bool]) -> Sureness:
@@ -102,6 +117,30 @@ def sureness(confidence: Sequence[float], right: Sequence[bool]) -> Sureness:
     )
 
 
+def _tables(
+    truth: Sequence[str], said: Sequence[str], labels: Sequence[str], groups: Sequence[str] | None, seed: int
+) -> NDArray[np.float64]:
+    """Return tables of given by said, the last column for labels that nobody gave: as it is, then of each resample."""
+    number = {label: at for at, label in enumerate(labels)}
+    width = len(labels) + 1
+    cells = np.array([number[a] * width + number.get(b, width - 1) for a, b in zip(truth, said, strict=True)])
+    return _resampled(cells, len(labels) * width, groups, seed).reshape(-1, len(labels), width)
+
+
+def _accuracy(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _share(np.trace(tables, axis1=1, axis2=2), tables.sum(axis=(1, 2)))
+
+
+def _macro_f1(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    right = np.diagonal(tables, axis1=1, axis2=2)
+    given, claimed = tables.sum(axis=2), tables.sum(axis=1)[:, :-1]
+    # A label that a resample happens to lack is no part of its mean.
+    present = given > 0
+    f1 = _share(2 * right, given + claimed)
+    means: NDArray[np.float64] = (f1 * present).sum(axis=1) / present.sum(axis=1)
+    return means
+
+
 def _resampled(
     cells: NDArray[np.int64], size: int, groups: Sequence[str] | None, seed: int
 ) -> NDArray[np.float64]:
@@ -109,7 +148,9 @@ def _resampled(
     if groups is None:
         group_of, count = np.arange(len(cells)), len(cells)
     else:
-        names, group_of = np.unique(np.array(groups), return_inverse=True)
+        # A text whose group is not told is its own.
+        own = [group if group.strip() else f"\0{at}" for at, group in enumerate(groups)]
+        names, group_of = np.unique(np.array(own), return_inverse=True)
         count = len(names)
     chance = np.random.default_rng(seed)
     tables = [np.bincount(cells, minlength=size).astype(float)]

@@ -81,6 +81,12 @@ class Trained(Struct, frozen=True):
     data: str
     """Hash of the training texts and labels."""
     seed: int
+    kind: Literal["additive", "spacy"] = "additive"
+    """Of kind "spacy", `weights` are a pipeline's (see enrich.spacy_model); `features` and `bias` are empty."""
+    texts: bytes = b""
+    """Marks of the texts that it learnt from (see enrich.examples), sorted; empty where it is not known."""
+    groups: bytes = b""
+    """Marks of their groups, such as authors."""
 
 
 def write(model: Trained, folder: Path) -> Path:

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from enrich.examples import Examples
+from enrich.examples import Examples, mark_of_group, mark_of_text
 from enrich.features import RULES, Read, Reader, grams, names_of, names_of_brands, pairs
 from enrich.measures import Scores, Sureness, scores, sureness
 from enrich.model import GRAM_SHARE, PAIR_SHARE, VALUE_SHARE, Floats, Task, Trained, confidences, leads
@@ -53,6 +53,8 @@ class Validation(Struct, frozen=True):
     scores: Scores
     sureness: Sureness
     brands: dict[str, Scores]
+    sources: dict[str, Scores] = {}
+    """By the source that each text came from, where the file tells."""
 
 
 class Training(Struct, frozen=True):
@@ -63,6 +65,11 @@ class Training(Struct, frozen=True):
     left_out: Validation | None
     rare: dict[str, int]
     """Labels of too few texts, which were left out, and how many they have."""
+    examples: Examples
+    """What it learnt from, without those."""
+    said: tuple[str, ...]
+    """For each example, the label that a model gave which had learnt from the other folds alone."""
+    fold_of: tuple[int, ...]
 
 
 def steps_of_training(examples: Examples) -> int:
@@ -123,8 +130,11 @@ def train(
         tuple(sure.tolist()),
         examples.digest(),
         seed,
+        texts=b"".join(sorted(set(map(mark_of_text, examples.texts)))),
+        groups=b"".join(sorted({mark_of_group(each) for each in examples.groups or () if each.strip()})),
     )
-    return Training(model, folds, left_out, rare)
+    said = tuple(labels[at] for at in sums.argmax(axis=1))
+    return Training(model, folds, left_out, rare, examples, said, tuple(fold_of.tolist()))
 
 
 def drafts_of(texts: Sequence[str], steps: Sequence[Enricher]) -> list[Draft]:
@@ -237,11 +247,9 @@ def _add(found: dict[str, float], kind: str, names: Iterable[str], value: float)
 
 def _folds(examples: Examples, seed: int) -> NDArray[np.int64]:
     """Return each text's fold: groups stay together, labels are spread, the seed shuffles."""
-    groups = examples.groups if examples.groups is not None else [str(i) for i in range(len(examples))]
     members: dict[str, list[int]] = {}
-    for place, group in enumerate(groups):
-        # Texts with no group are each their own.
-        members.setdefault(group if group.strip() else f"\0{place}", []).append(place)
+    for place, group in enumerate(examples.separate_groups()):
+        members.setdefault(group, []).append(place)
     counts = Counter(examples.labels)
 
     def rarest(places: list[int]) -> str:
@@ -288,12 +296,24 @@ def _validation(
     said = [labels[at] for at in best]
     sure = shares[np.arange(len(best)), best].tolist()
     right = [a == b for a, b in zip(chosen.labels, said, strict=True)]
-    by_brand: dict[str, Scores] = {}
-    for brand in sorted(set(chosen.brands or ())):
-        at = [i for i, each in enumerate(chosen.brands or ()) if each == brand]
-        groups = [chosen.groups[i] for i in at] if chosen.groups is not None else None
-        by_brand[brand] = scores([chosen.labels[i] for i in at], [said[i] for i in at], groups)
-    return Validation(scores(chosen.labels, said, chosen.groups), sureness(sure, right), by_brand)
+    return Validation(
+        scores(chosen.labels, said, chosen.groups),
+        sureness(sure, right),
+        scores_by(chosen.brands, chosen, said),
+        scores_by(chosen.sources, chosen, said),
+    )
+
+
+def scores_by(column: Sequence[str] | None, examples: Examples, said: Sequence[str]) -> dict[str, Scores]:
+    """Return the scores of `said` for each value of a column of the examples; none where there is no such column."""
+    places: dict[str, list[int]] = {}
+    for at, value in enumerate(column or ()):
+        places.setdefault(value, []).append(at)
+    found = {}
+    for value, chosen in sorted(places.items()):
+        part = examples.chosen(chosen)
+        found[value] = scores(part.labels, [said[at] for at in chosen], part.groups)
+    return found
 
 
 def _brands_left_out(examples: Examples) -> list[str]:

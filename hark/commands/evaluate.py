@@ -33,6 +33,7 @@ def command(
     label: str,
     group: str | None,
     brand: str | None,
+    source: str | None,
     models: Path | None,
     as_json: bool,
 ) -> None:
@@ -51,7 +52,7 @@ def command(
     settings = load(config, data)
     if models is not None and not models.is_dir():
         raise click.UsageError(f"no folder {models}: `hark train` writes one")
-    examples = read(file, Columns(text, label, group, brand))
+    examples = read(file, Columns(text, label, group, brand, source))
     tell_broken(examples.broken)
     if not examples.texts:
         raise SettingsError(f"{file}: no row has a {label}")

@@ -16,8 +16,9 @@ _MOST_TOLD = 20
 
 
 def examples_options(command: F) -> F:
-    """Add what `hark train` and `hark evaluate` share: FILE, --task, --text, --label, --group and --brand."""
+    """Add what `hark train` and `hark evaluate` share: FILE, --task, and the columns."""
     for option in (
+        click.option("--source", help="Column with where a text comes from; scores are told for each."),
         click.option("--brand", help="Column with the brand that a text is about."),
         click.option("--group", help="Column that keeps texts together, such as their author."),
         click.option("--label", required=True, help="Column with the labels; rows without one are left out."),
@@ -47,6 +48,7 @@ def command(
     label: str,
     group: str | None,
     brand: str | None,
+    source: str | None,
     out: Path,
     seed: int,
 ) -> None:
@@ -67,7 +69,7 @@ def command(
     from hark.wiring import chain_of
 
     settings = load(config, data)
-    examples = read(file, Columns(text, label, group, brand))
+    examples = read(file, Columns(text, label, group, brand, source))
     tell_broken(examples.broken)
     steps = before_models(chain_of(settings))
     with click.progressbar(

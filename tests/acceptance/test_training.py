@@ -61,7 +61,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def models(file: Path) -> Path:
     folder = file.parent / "models"
     for task, label in (("sentiment", "mood"), ("topic", "reason")):
-        done = hark("train", file, *columns(task, label), "--out", folder)
+        done = hark("train", file, *columns(task, label), "--source", "airline", "--out", folder)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
     return folder
@@ -98,9 +98,11 @@ def test_the_card_tells_what_the_model_is_and_is_worth(models: Path) -> None:
     assert card["texts"] + card["unlabelled"] == 240
     assert len(card["data"]) == 32
     assert set(card["brands_left_out"]["brands"]) == {"Acme", "Zenith"}
+    assert set(card["folds"]["sources"]) == {"Acme", "Zenith"}
     page = (models / "sentiment.md").read_text(encoding="utf-8")
     assert "On brands unseen in training" in page
     assert "| Great!" in page
+    assert "| source | texts | accuracy" in page
 
 
 def test_evaluation_gives_each_figure_with_its_interval(file: Path, models: Path) -> None:
@@ -112,7 +114,10 @@ def test_evaluation_gives_each_figure_with_its_interval(file: Path, models: Path
         assert 0.9 < figure["low"] <= figure["value"] <= figure["high"] <= 1
     assert [each["label"] for each in found["classes"]] == ["Great!", "bad", "so-so"]
     assert {"precision", "recall", "texts"} <= set(found["classes"][0])
-    untrained = json.loads(hark("evaluate", file, *columns("sentiment", "mood"), "--json").stdout)
+    assert found["sources"] == {}
+    by_source = hark("evaluate", file, *columns("sentiment", "mood"), "--source", "airline", "--json")
+    untrained = json.loads(by_source.stdout)
+    assert set(untrained["sources"]) == {"Acme", "Zenith"}
     assert untrained["accuracy"]["value"] == 0.0
     assert "macro-F1" in hark("evaluate", file, *columns("topic", "reason"), "--models", models).stdout
 

@@ -11,7 +11,7 @@ from enrich import Context
 from enrich.chain import before_models, build_chain
 from enrich.examples import Columns, Examples, read
 from enrich.features import BRAND, HANDLE, Reader, grams, names_of, names_of_brands, pairs
-from enrich.measures import scores, sureness
+from enrich.measures import difference, scores, sureness
 from enrich.model import Models, Task, Trained, build, write
 from enrich.model import read as read_model
 from enrich.phrasebook import load as load_phrasebook
@@ -296,6 +296,40 @@ def test_intervals_widen_when_texts_come_in_groups() -> None:
     alone = scores(truth, said).accuracy
     by_four = scores(truth, said, [str(i // 50) for i in range(200)]).accuracy
     assert by_four.high - by_four.low > 2 * (alone.high - alone.low)
+
+
+def test_texts_without_a_group_are_drawn_one_by_one() -> None:
+    truth, said = ["a", "b"] * 100, ["a", "b"] * 70 + ["b", "a"] * 30
+    one, many = scores(truth, said, ["author"] * 200).accuracy, scores(truth, said, [""] * 200).accuracy
+    assert one.high == one.low
+    assert 0.1 < many.high - many.low < 0.15
+
+
+def test_two_models_are_compared_on_the_same_resamples() -> None:
+    truth = ["a", "b", "b", "a"] * 60
+    first = ["a", "b", "b", "b"] * 60
+    # Right nine times more than the first, on texts that both would find easy or hard alike.
+    second = ["a", "b", "b", "b"] * 51 + truth[:36]
+    found = difference(truth, first, second)
+    assert found.accuracy.value == pytest.approx(9 / 240, abs=1e-4)
+    assert found.accuracy.low > 0
+    assert found.macro_f1.low > 0
+    alone = scores(truth, first).accuracy
+    assert found.accuracy.high - found.accuracy.low < (alone.high - alone.low) / 2
+    assert difference(truth, second, first).macro_f1.high < 0
+    assert (
+        difference(truth, first, first).macro_f1.low == 0.0 == difference(truth, first, first).macro_f1.high
+    )
+
+
+def test_scores_are_told_for_each_source() -> None:
+    every = examples()
+    every.sources = ["x" if at % 3 else "reddit" for at in range(len(every))]
+    found = learnt(from_=every)
+    assert {name: each.texts for name, each in found.folds.sources.items()} == {"reddit": 80, "x": 160}
+    assert found.left_out is not None
+    assert set(found.left_out.sources) == {"reddit", "x"}
+    assert found.model == learnt().model
 
 
 def test_confidence_is_compared_with_what_is_right() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from hark.alerts.baseline import WEIGHT_SECONDS, Baseline
+from hark.alerts.holidays import Day
 from hark.alerts.record import Record
 from hark.core.errors import FatalError, RefusedError
 
@@ -120,6 +121,7 @@ class Detector(Struct):
     loud: float = 0.0
     height: float = 0.0
     severity: int = 0
+    doubt: float = 0.0
 
     def state(self) -> bytes:
         """Return everything that the next verdicts depend on."""
@@ -133,12 +135,14 @@ class Detector(Struct):
         except msgspec.MsgspecError as error:
             raise FatalError(f"the state of a detector cannot be read: {error}") from error
 
-    def update(self, timestamp: float, value: float | None, share: float = 1.0) -> Verdict:
+    def update(
+        self, timestamp: float, value: float | None, share: float = 1.0, holiday: Day | None = None
+    ) -> Verdict:
         """Judge the row that begins at `timestamp` (seconds since 1970, UTC); None is a value that is missing.
 
         Rows may be left out: a gap teaches nothing and is no evidence. `share` is how much of the series could be
-        counted, 0 to 1: less of it is expected, and the row teaches the less. Raises RefusedError, and changes
-        nothing, for a time that is not after the last one's and for a value that is not a finite number of at least 0.
+        counted, 0 to 1: less of it is expected, and the row teaches the less. `holiday` is the one that the row lies in.
+        Raises RefusedError, and changes nothing, for a time that is not after the last one's and for a value that is not a finite number of at least 0.
         """
         if value is not None and not 0 <= value < 1e15:
             raise RefusedError(f"the value {value} is not a count: a finite number of at least 0 is expected")
@@ -152,14 +156,17 @@ class Detector(Struct):
             if value is None:
                 return Verdict(0.0, 0.0, 0, False, 0.0, None, self.interval)
             self.baseline.begin(value / share)
-        found = self.baseline.expect(timestamp + self.interval / 2, weight)
+        found = self.baseline.expect(timestamp + self.interval / 2, weight, holiday)
+        doubt = self.baseline.doubt_at(timestamp, found)
+        self.doubt = doubt
+        error = EXPECTATION_VARIANCE + doubt
         mean = found.mean * share
         self._push(None if value is None else (value, mean))
         broad_threshold, sharp_threshold = self._thresholds(timestamp)
-        upper = highest(broad_threshold, mean, self.dispersion + EXPECTATION_VARIANCE)
+        upper = highest(broad_threshold, mean, self.dispersion + error)
         if value is None:
             return Verdict(mean, upper, self.severity, False, 0.0, self.since, self.interval)
-        broad, sharp, scale = self._surprises()
+        broad, sharp, scale = self._surprises(error)
         score = max(broad / broad_threshold, self._lasting(sharp / sharp_threshold))
         is_alert = self.judge(timestamp, score)
         verdict = Verdict(mean, upper, self.severity, is_alert, score, self.since, scale)
@@ -168,7 +175,9 @@ class Detector(Struct):
         settled = self.since is not None and timestamp - self.since > SETTLED_SECONDS
         deviation = sqrt(mean + self.dispersion * mean * mean)
         clipped = value if settled else min(value, mean + CLIP_DEVIATIONS * deviation)
-        self._disperse(value, mean)
+        if not doubt:
+            # How far a holiday is from what was expected says nothing of how counts scatter.
+            self._disperse(value, mean)
         self.baseline.learn(found, clipped / share, weight * share)
         self.judged += 1
         return verdict
@@ -227,12 +236,12 @@ class Detector(Struct):
         if row is None:
             self._lasting(0.0)
 
-    def _surprises(self) -> tuple[float, float, float]:
+    def _surprises(self, error: float) -> tuple[float, float, float]:
         """Return the broad and the sharp surprise, and the scale of the greatest in seconds."""
         roots = sharp = greatest = 0.0
         scale = self.windows[0].seconds
         for window in self.windows:
-            dispersion = self.dispersion / window.present + EXPECTATION_VARIANCE
+            dispersion = self.dispersion / window.present + error
             found = surprise(window.seen, window.expected, dispersion)
             roots += sqrt(found)
             if window.sharp and found > sharp:

@@ -21,6 +21,7 @@ from hark.alerts.change import Change
 from hark.alerts.counts import BUCKET_MS, Cell, Cells, Counts, closes
 from hark.alerts.detector import EXPECTATION_VARIANCE, Detector, Options, severity_of, surprise
 from hark.alerts.flatline import Flatline
+from hark.alerts.holidays import Day
 from hark.alerts.rules import BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import FatalError
@@ -165,9 +166,10 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
             _admit(state, by_group, cells, rule)
         blind = stretch.blind.get(start, frozenset())
         every = _every(cells, blind) if rule.detector == "ratio" else None
+        day = _holiday(rule, start)
         for series in state.series:
             verdicts.append(
-                _judge(rule, series, start, cells.get(series.group, {}), blind, every, len(by_group))
+                _judge(rule, series, start, cells.get(series.group, {}), blind, every, len(by_group), day)
             )
     state.through = stretch.end
     return verdicts, msgspec.msgpack.encode(state)
@@ -190,10 +192,11 @@ def others(rule: Rule, stretch: Stretch, multiples: Sequence[float]) -> dict[flo
         cells = stretch.cells.get(start, {})
         _admit(state, by_group, cells, rule)
         blind = stretch.blind.get(start, frozenset())
+        day = _holiday(rule, start)
         for series in state.series:
             assert series.spike is not None
             counted, share = _counted(rule, series, cells.get(series.group, {}), blind)
-            found = _spike(series.spike, start, counted, share)
+            found = _spike(series.spike, start, counted, share, day)
             _remember(series, None if counted is None else (*counted, found.expected), SPIKE_WINDOW_ROWS)
             for multiple in multiples:
                 shadow = shadows.get((series.group, multiple))
@@ -214,7 +217,8 @@ def _shadowed(
     assert own is not None
     escalates, score = False, found.score / multiple
     if found.value is not None:
-        own.first, own.judged, own.dispersion = detector.first, detector.judged - 1, detector.dispersion
+        own.first, own.judged = detector.first, detector.judged - 1
+        own.dispersion, own.doubt = detector.dispersion, detector.doubt
         escalates = own.judge(start / 1000, score)
     if own.since is None and not shadow.told:
         shadow.once, shadow.calm = False, None
@@ -306,14 +310,15 @@ def _judge(
     blind: frozenset[str],
     every: int | None,
     watched: int,
+    day: Day | None,
 ) -> Verdict:
     counted, share = _counted(rule, series, cell, blind)
     if counted is not None and every is not None:
         counted = counted[0], every
     if series.spike is not None:
-        said = _spike(series.spike, start, counted, share)
+        said = _spike(series.spike, start, counted, share, day)
     elif series.flat is not None:
-        said = _flat(rule, series, series.flat, start, counted, share, watched)
+        said = _flat(rule, series, series.flat, start, counted, share, watched, day)
     elif series.change is not None:
         said = _change(rule, series, series.change, start, counted, watched)
     else:
@@ -354,9 +359,16 @@ def _every(cells: Cells, blind: frozenset[str]) -> int:
     return sum(part for cell in cells.values() for source, (part, _) in cell.items() if source not in blind)
 
 
-def _spike(detector: Detector, start: int, counted: tuple[int, int] | None, share: float) -> _Said:
+def _holiday(rule: Rule, start: int) -> Day | None:
+    """Return the holiday that the middle of a bucket lies in."""
+    return rule.holidays.at((start + BUCKET_MS / 2) / 1000)
+
+
+def _spike(
+    detector: Detector, start: int, counted: tuple[int, int] | None, share: float, day: Day | None
+) -> _Said:
     value = None if counted is None else counted[0]
-    found = detector.update(start / 1000, value, share if counted is not None else 1.0)
+    found = detector.update(start / 1000, value, share if counted is not None else 1.0, day)
     rows = max(1, round(found.scale_seconds / BUCKET_SECONDS))
     return _Said(
         value, found.expected, found.upper, found.score, found.since is not None, rows, found.is_alert
@@ -371,10 +383,11 @@ def _flat(
     counted: tuple[int, int] | None,
     share: float,
     watched: int,
+    day: Day | None,
 ) -> _Said:
     bar = rule.threshold * (flatline.BAR + log(max(watched, 1)))
     value = None if counted is None else counted[0]
-    expected, score = detector.update(start / 1000, float(BUCKET_SECONDS), value, share or 1.0, bar)
+    expected, score = detector.update(start / 1000, float(BUCKET_SECONDS), value, share or 1.0, bar, day)
     lasting = _lasting(series, start, score >= 1, value is None)
     return _Said(value, expected, expected, score, lasting, detector.window)
 
@@ -488,5 +501,6 @@ def _recent(series: _Series) -> float:
     rows = [row for row in series.rows[-CALM_ROWS:] if row is not None]
     if not rows or series.spike is None:
         return 0.0
-    dispersion = series.spike.dispersion / len(rows) + EXPECTATION_VARIANCE
+    error = EXPECTATION_VARIANCE + series.spike.doubt
+    dispersion = series.spike.dispersion / len(rows) + error
     return surprise(sum(row[0] for row in rows), sum(row[2] for row in rows), dispersion)

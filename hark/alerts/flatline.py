@@ -10,6 +10,7 @@ from math import log
 from msgspec import Struct, field
 
 from hark.alerts.baseline import Baseline
+from hark.alerts.holidays import Day
 
 DISPERSION = 0.15
 """Of a window's sum, over-dispersion and the error of the expectation together."""
@@ -33,7 +34,13 @@ class Flatline(Struct):
     silent_since: float | None = None
 
     def update(
-        self, timestamp: float, interval: float, value: float | None, share: float, bar: float
+        self,
+        timestamp: float,
+        interval: float,
+        value: float | None,
+        share: float,
+        bar: float,
+        holiday: Day | None = None,
     ) -> tuple[float, float]:
         """Take the row that begins at `timestamp`; return what it was expected to be, and the window's score.
 
@@ -45,7 +52,8 @@ class Flatline(Struct):
                 return 0.0, 0.0
             self.baseline.begin(value / share)
             self.first = timestamp
-        found = self.baseline.expect(timestamp + interval / 2, weight)
+        found = self.baseline.expect(timestamp + interval / 2, weight, holiday)
+        doubt = self.baseline.doubt_at(timestamp, found)
         mean = found.mean * share
         self.rows.append(None if value is None else (float(value), mean))
         del self.rows[: -self.window]
@@ -55,7 +63,7 @@ class Flatline(Struct):
         score = 0.0
         if not young and len(self.rows) == self.window and None not in self.rows:
             known = [row for row in self.rows if row is not None]
-            score = lack(sum(row[0] for row in known), sum(row[1] for row in known)) / bar
+            score = lack(sum(row[0] for row in known), sum(row[1] for row in known), doubt) / bar
         if score < 1:
             self.silent_since = None
         elif self.silent_since is None:
@@ -65,10 +73,13 @@ class Flatline(Struct):
         return mean, score
 
 
-def lack(seen: float, expected: float) -> float:
-    """Return minus the logarithm of the Chernoff bound of the lower tail, 0 above the mean."""
+def lack(seen: float, expected: float, doubt: float = 0.0) -> float:
+    """Return minus the logarithm of the Chernoff bound of the lower tail, 0 above the mean.
+
+    `doubt` is a relative variance that the expectation has beside the usual one.
+    """
     if seen >= expected:
         return 0.0
-    size = 1 / DISPERSION
+    size = 1 / (DISPERSION + doubt)
     least = seen * log(seen / expected) if seen > 0 else 0.0
     return max(0.0, least - (seen + size) * log((seen + size) / (expected + size)))

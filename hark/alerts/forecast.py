@@ -20,6 +20,7 @@ from typing import Literal
 from msgspec import Struct
 
 from hark.alerts.baseline import WEIGHT_SECONDS, Baseline
+from hark.alerts.holidays import NONE, Holidays
 from hark.core.clock import from_ms
 from hark.core.protocols import Gap, Store
 from hark.core.tree import Query
@@ -103,8 +104,9 @@ class _Errors:
 class Forecaster:
     """Learns a series row by row; `points` says what the next rows will be. A row takes some 50 microseconds."""
 
-    def __init__(self, start: int, interval_seconds: int = HOUR_SECONDS) -> None:
+    def __init__(self, start: int, interval_seconds: int = HOUR_SECONDS, holidays: Holidays = NONE) -> None:
         self._next = start
+        self._holidays = holidays
         self._interval = interval_seconds
         self._weight = interval_seconds / WEIGHT_SECONDS
         self._baseline = Baseline()
@@ -125,9 +127,10 @@ class Forecaster:
             self._baseline.begin(value)
         for lead, mean, spread in made:
             self._errors[lead].add((value - mean) / spread)
-        found = self._baseline.expect(start + self._interval / 2, self._weight)
+        middle = start + self._interval / 2
+        found = self._baseline.expect(middle, self._weight, self._holidays.at(middle))
         mean = found.mean
-        clipped = min(value, mean + _CLIP_DEVIATIONS * _width(mean))
+        clipped = min(value, mean + _CLIP_DEVIATIONS * _width(mean, found.doubt))
         usual = mean
         for (memory, _, leaning), sums in zip(reversed(_RECENT), reversed(self._ratios), strict=True):
             fade = exp(-self._interval / HOUR_SECONDS / memory)
@@ -136,8 +139,8 @@ class Forecaster:
         self._baseline.learn(found, clipped, self._weight)
         for at, lead in enumerate(self._leads):
             target = start + lead * self._interval
-            expected = self._expected(target, lead)
-            self._pending.setdefault(target, []).append((at, expected, _width(expected)))
+            expected, doubt = self._expected(target, lead)
+            self._pending.setdefault(target, []).append((at, expected, _width(expected, doubt)))
 
     def points(self, rows: int) -> list[Point]:
         """Return the next `rows` rows; [] before the first count."""
@@ -146,8 +149,8 @@ class Forecaster:
         return [self._point(self._next + ahead * self._interval, ahead + 1) for ahead in range(rows)]
 
     def _point(self, start: int, lead: int) -> Point:
-        mean = self._expected(start, lead)
-        width = _width(mean)
+        mean, doubt = self._expected(start, lead)
+        width = _width(mean, doubt)
         bounds = [
             max(mean + error * width, 0.0)
             for which in range(len(SHARES))
@@ -164,37 +167,48 @@ class Forecaster:
         share = log(lead / self._leads[before]) / log(self._leads[after] / self._leads[before])
         return low[0] + share * (high[0] - low[0]), low[1] + share * (high[1] - low[1])
 
-    def _expected(self, start: int, lead: int) -> float:
-        mean = self._baseline.expect(start + self._interval / 2, self._weight).mean
+    def _expected(self, start: int, lead: int) -> tuple[float, float]:
+        """Return the expectation of a row, and the relative variance that it has on a holiday."""
+        middle = start + self._interval / 2
+        found = self._baseline.expect(middle, self._weight, self._holidays.at(middle))
+        mean = found.mean
         for (_, lasts, leaning), (seen, wanted) in zip(_RECENT, self._ratios, strict=True):
             ratio = (seen + leaning) / (wanted + leaning)
             mean *= ratio ** exp(-lead * self._interval / HOUR_SECONDS / lasts)
-        return mean
+        return mean, found.doubt
 
 
-def _width(mean: float) -> float:
+def _width(mean: float, doubt: float) -> float:
     """Return the standard deviation of an over-dispersed count (negative binomial) of this mean."""
-    return sqrt(mean + _DISPERSION * mean * mean)
+    return sqrt(mean + (_DISPERSION + doubt) * mean * mean)
 
 
 def forecast(
-    counts: Iterable[float | None], start: int, rows: int, interval_seconds: int = HOUR_SECONDS
+    counts: Iterable[float | None],
+    start: int,
+    rows: int,
+    interval_seconds: int = HOUR_SECONDS,
+    holidays: Holidays = NONE,
 ) -> list[Point]:
     """Return the `rows` rows after `counts`, whose first begins at `start` (seconds since 1970); None is a gap."""
-    forecaster = Forecaster(start, interval_seconds)
+    forecaster = Forecaster(start, interval_seconds, holidays)
     for value in counts:
         forecaster.observe(value)
     return forecaster.points(rows)
 
 
 def band(
-    counts: Sequence[float | None], start: int, ahead: int = 0, interval_seconds: int = HOUR_SECONDS
+    counts: Sequence[float | None],
+    start: int,
+    ahead: int = 0,
+    interval_seconds: int = HOUR_SECONDS,
+    holidays: Holidays = NONE,
 ) -> list[Point | None]:
     """Return for each row what was expected of it from the rows before, and for `ahead` rows what is to come.
 
     The band of a chart. None where nothing was known yet.
     """
-    forecaster = Forecaster(start, interval_seconds)
+    forecaster = Forecaster(start, interval_seconds, holidays)
     found: list[Point | None] = []
     for value in counts:
         found += forecaster.points(1) or [None]
@@ -220,6 +234,7 @@ def forecast_of(
     gaps: Sequence[tuple[str, Gap]],
     rows: int = 48,
     interval_seconds: int = HOUR_SECONDS,
+    holidays: Holidays = NONE,
 ) -> Forecast:
     """Return what will match `query` in the `rows` intervals from the one that `moment` lies in, after what did.
 
@@ -230,7 +245,7 @@ def forecast_of(
     start, counts = _read(store, query, metric, end - HISTORY_DAYS * 86_400, end, gaps, interval_seconds)
     if not counts:
         return Forecast(metric, None, [])
-    return Forecast(metric, start, forecast(counts, start, rows, interval_seconds))
+    return Forecast(metric, start, forecast(counts, start, rows, interval_seconds, holidays))
 
 
 def band_of(
@@ -242,6 +257,7 @@ def band_of(
     moment: datetime,
     gaps: Sequence[tuple[str, Gap]],
     interval_seconds: int = HOUR_SECONDS,
+    holidays: Holidays = NONE,
 ) -> list[Point]:
     """Return the band of a chart from `since` to `until`: each interval as it was expected from those before it.
 
@@ -251,7 +267,7 @@ def band_of(
     end = min(int(moment.timestamp()), int(until.timestamp())) // interval_seconds * interval_seconds
     start, counts = _read(store, query, metric, begin - HISTORY_DAYS * 86_400, end, gaps, interval_seconds)
     ahead = max(0, -(-(int(until.timestamp()) - end) // interval_seconds)) if until > moment else 0
-    found = band(counts, start, ahead, interval_seconds) if counts else []
+    found = band(counts, start, ahead, interval_seconds, holidays) if counts else []
     return [point for point in found if point is not None and point.start >= begin]
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
+from hark.alerts.holidays import NONE, Holidays, HolidaysEntry, holidays_of
 from hark.core.errors import SettingsError
 from hark.core.tree import And, Field, Node, Not, Or, Query
 from hark.query import QueryError, parse
@@ -39,6 +40,8 @@ METRICS: dict[str, tuple[str, ...]] = {
     "source": ("count",),
 }
 """The metrics that each detector can look at."""
+SEASONAL = ("spike", "flatline")
+"""The detectors that expect a count of a time, and so know of holidays."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,60}")
 _QUIET = re.compile(r"(\d\d):(\d\d)-(\d\d):(\d\d)")
 _NEGATIVE = Field("sentiment", "=", "negative")
@@ -80,6 +83,7 @@ class AlertsFile(Struct, frozen=True, forbid_unknown_fields=True):
 
     rule: tuple[RuleEntry, ...] = ()
     allowance_minutes: int = 2
+    holidays: HolidaysEntry = HolidaysEntry()
     # Who is told stands in the same file; targets.py reads and checks it.
     target: dict[str, Any] = {}
     rota: dict[str, Any] = {}
@@ -127,6 +131,7 @@ class Rule(Struct, frozen=True):
     part: Query | None = None
     notify: tuple[str, ...] = ()
     quiet: Quiet | None = None
+    holidays: Holidays = NONE
 
     @property
     def by(self) -> str:
@@ -151,6 +156,7 @@ class Rule(Struct, frozen=True):
             self.minimum_volume,
             self.minimum_severity,
             self.allowance_seconds,
+            *((msgspec.to_builtins(self.holidays),) if self.holidays and self.detector in SEASONAL else ()),
         )
         return hashlib.blake2s(msgspec.msgpack.encode(judged), digest_size=12).hexdigest()
 
@@ -180,11 +186,12 @@ def load_rules(config: Path) -> dict[str, Rule]:
     """Return the rules of alerts.toml in the folder `config` by name; raises SettingsError."""
     path = config / FILE
     file = load_file(config)
+    days = holidays_of(file.holidays, str(path))
     rules: dict[str, Rule] = {}
     for entry in file.rule:
         if entry.name in rules:
             raise SettingsError(f"{path}: two rules are named {entry.name!r}: give each its own name")
-        rules[entry.name] = _rule(str(path), entry, file.allowance_minutes * 60)
+        rules[entry.name] = _rule(str(path), entry, file.allowance_minutes * 60, days)
     return rules
 
 
@@ -201,7 +208,14 @@ def load_file(config: Path) -> AlertsFile:
 
 def rule_of(config: Path, entry: RuleEntry) -> Rule:
     """Return a rule that stands in no file, with the allowance of alerts.toml; raises RuleError, SettingsError."""
-    return _rule("the rule", entry, load_file(config).allowance_minutes * 60)
+    file = load_file(config)
+    days = holidays_of(file.holidays, str(config / FILE))
+    return _rule("the rule", entry, file.allowance_minutes * 60, days)
+
+
+def load_holidays(config: Path) -> Holidays:
+    """Return the holidays that alerts.toml knows of; raises SettingsError."""
+    return holidays_of(load_file(config).holidays, str(config / FILE))
 
 
 def find_rule(config: Path, name: str) -> Rule:
@@ -213,7 +227,7 @@ def find_rule(config: Path, name: str) -> Rule:
     return rules[name]
 
 
-def _rule(where: str, entry: RuleEntry, allowance_seconds: int) -> Rule:
+def _rule(where: str, entry: RuleEntry, allowance_seconds: int, holidays: Holidays) -> Rule:
     def wrong(key: str, expected: str, found: object) -> SettingsError:
         return RuleError(where, entry.name, key, f"expected {expected}, found {found!r}")
 
@@ -253,6 +267,7 @@ def _rule(where: str, entry: RuleEntry, allowance_seconds: int) -> Rule:
         _query(where, entry, "part") if entry.part.strip() else None,
         entry.notify,
         _quiet(entry, wrong),
+        holidays,
     )
 
 

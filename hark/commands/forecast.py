@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hark import settings as settings_module
 from hark.alerts.forecast import Forecast, Metric, forecast_of
+from hark.alerts.rules import load_holidays
 from hark.commands.options import common
 from hark.core.clock import from_ms, now
 from hark.core.errors import SettingsError
@@ -59,10 +60,12 @@ def command(
     if not 1 <= hours <= MOST_HOURS:
         raise SettingsError(f"--hours: expected 1 to {MOST_HOURS}, found {hours}")
     settings = settings_module.load(config, data)
+    holidays = load_holidays(settings.config)
     moment = now()
     viewer = zone_named(zone)
     with store_of(settings) as store, state_of(settings) as state:
-        found = forecast_of(store, parse(query, lambda: moment), metric, moment, state.gaps(), hours)
+        asked, gaps = parse(query, lambda: moment), state.gaps()
+        found = forecast_of(store, asked, metric, moment, gaps, hours, holidays=holidays)
     if as_json:
         for point in found.points:
             row = {"begin": from_ms(point.start * 1000), "metric": metric} | msgspec.structs.asdict(point)

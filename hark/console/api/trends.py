@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, Field
 
 from hark.alerts.forecast import Forecast, Metric, forecast_of
+from hark.alerts.rules import load_holidays
 from hark.console.access import Asker, allow
 from hark.console.center import Parts, Visible
 from hark.console.counted import CSV, JSON, counted, file_of
@@ -109,8 +110,9 @@ def show_forecast(
     hours: Annotated[int, Query(ge=1, le=168)] = 48,
 ) -> dict[str, Any]:
     """Return what the next hours will bring, with the intervals that hold 80 and 95 % of such hours."""
+    days = load_holidays(center.settings.config)
     found: dict[str, Any] = msgspec.to_builtins(
-        forecast_of(store, parse(q), metric, center.clock(), center.state.gaps(), hours)
+        forecast_of(store, parse(q), metric, center.clock(), center.state.gaps(), hours, holidays=days)
     )
     return found
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from hark.alerts.desk import Shown
 from hark.alerts.detector import surprise
 from hark.alerts.forecast import HOUR_SECONDS, Point, band_of
-from hark.alerts.rules import BETWEEN
+from hark.alerts.rules import BETWEEN, load_holidays
 from hark.console.access import Asker, allow
 from hark.console.center import Center, Parts, Visible
 from hark.console.coverage import SILENT_SECONDS
@@ -220,7 +220,9 @@ def _course(center: Center, store: Store, query: Tree, moment: datetime) -> Cour
     gaps = center.state.gaps()
     band: dict[int, Point] = {}
     try:
-        points = band_of(store, query, "count", since, until + timedelta(hours=1), moment, gaps, HOUR_SECONDS)
+        days = load_holidays(center.settings.config)
+        last = until + timedelta(hours=1)
+        points = band_of(store, query, "count", since, last, moment, gaps, HOUR_SECONDS, days)
         band = {point.start * 1000: point for point in points}
     except HarkError:  # the counts are worth showing without it
         band = {}

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
 from hark.alerts.forecast import HOUR_SECONDS, band_of
+from hark.alerts.rules import load_holidays
 from hark.console.access import Asker, allow
 from hark.console.center import Center, Parts, Visible
 from hark.console.counted import counted
@@ -198,6 +199,7 @@ def _band(shown: Trends, view: View, center: Center, store: Store) -> dict[str, 
             center.clock(),
             center.state.gaps(),
             HOUR_SECONDS,
+            load_holidays(center.settings.config),
         )
     except HarkError:  # the chart is worth showing without it
         return None

@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from enrich import ENRICHERS, Context, build
+from enrich.drift import Reference, Tally
+from enrich.model import Models
 from enrich.text import digest
 from hark.core.draft import LONGEST_TEXT, Draft
 from hark.core.errors import SettingsError
@@ -36,6 +38,11 @@ class Chain:
         self.steps = tuple(steps)
         self.version = digest(*(f"{step.name} {step.version}" for step in steps))
         """Names these steps with their rules, lists and models: other tags come with another version."""
+        self.tally: Tally | None = None
+        """Counts the tags that are given, where one is set."""
+        references = [step.reference for step in self.steps if isinstance(step, Models)]
+        self.reference = references[0] if references else Reference()
+        """What such counts are to be compared with; empty where no trained model serves."""
 
     def tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
         """Return one enrichment a mention, in order; quickest with a hundred or more at a time."""
@@ -49,6 +56,8 @@ class Chain:
         drafts = [Draft(mention, mention.text[:LONGEST_TEXT]) for mention in mentions]
         for step in self.steps:
             step.enrich(drafts)
+        if self.tally is not None:
+            self.tally.add(drafts)
         return [self._finished(draft) for draft in drafts]
 
     def _finished(self, draft: Draft) -> Enrichment:

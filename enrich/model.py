@@ -22,6 +22,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from enrich import Context
+from enrich.drift import OF_TASK, Reference, Row, share_unknown
 from enrich.features import BEGIN, END, RULES, Read, Reader, grams, names_of_brands
 from enrich.phrasebook import Phrasebook, load
 from enrich.text import digest
@@ -51,7 +52,7 @@ _REASONS = 3
 _LEAST_REASON = 0.02
 _ALSO = 0.25
 """Confidence from which a topic model's second label is given, too."""
-_OTHER_MOOD = 0.05
+OTHER_MOOD = 0.05
 """A text less likely than this to be of the mood of the training texts gets no label of a topic model."""
 _STANDARD = ("positive", "neutral", "negative")
 
@@ -87,6 +88,8 @@ class Trained(Struct, frozen=True):
     """Marks of the texts that it learnt from (see enrich.examples), sorted; empty where it is not known."""
     groups: bytes = b""
     """Marks of their groups, such as authors."""
+    figures: tuple[Row, ...] = ()
+    """How often it gave each label to texts that it had not seen, and the like: see enrich.drift."""
 
 
 def write(model: Trained, folder: Path) -> Path:
@@ -274,6 +277,7 @@ class Judge:
             else None
         )
         """Which labels are positive and negative, if there are such."""
+        self.words = frozenset(name[1:] for name in model.features if name[0] == "w")
 
     def judge(self, sums: Sums) -> tuple[list[int], Floats, list[list[Heavy]]]:
         """Return each text's label, the confidences of all labels, and its heaviest pieces."""
@@ -338,6 +342,7 @@ class Models:
 
     def __init__(self, models: Sequence[Trained], names: frozenset[str], book: Phrasebook) -> None:
         """Take models of different tasks; `names` of brands are masked beside those of the training."""
+        self.reference = _reference(models)
         self.version = digest(RULES, *sorted(names), *map(_digest_of, models)) if models else "none"
         alike: dict[tuple[str, ...], list[Trained]] = {}
         for model in models:
@@ -360,8 +365,13 @@ class Models:
             reads = [reader.read(draft) for draft in drafts]
             sums = table.add_up(reads)
             found += [(judge, reads, judge.judge(sums)) for judge in judges]
-        # Sentiment first: a topic model asks for it.
-        for judge, reads, (labels, shares, heaviest) in sorted(found, key=lambda each: each[0].model.task):
+        # Sentiment first: a topic model asks for it, and unknown words are those that the first one does not know.
+        found.sort(key=lambda each: each[0].model.task)
+        for judge, reads, _ in found[:1]:
+            if judge.words:
+                for draft, seen in zip(drafts, reads, strict=True):
+                    draft.unknown = share_unknown(seen.words, judge.words)
+        for judge, reads, (labels, shares, heaviest) in found:
             fill_in = _sentiment if judge.model.task == "sentiment" else _topics
             for draft, seen, label, row, heavy in zip(
                 drafts, reads, labels, shares.tolist(), heaviest, strict=True
@@ -376,7 +386,7 @@ def _sentiment(
     if judge.poles is not None:
         positive, negative = judge.poles
         score = round(shares[positive] - shares[negative], 4)
-    sure = round(shares[label], 4) if _speaks(judge.model, draft) else 0.0
+    sure = round(shares[label], 4) if speaks(judge.model, draft) else 0.0
     draft.sentiment = Sentiment(judge.model.labels[label], score, sure, draft.vader)
     draft.reasons = [reason for reason in draft.reasons if reason.tag != "sentiment"]
     _explain(draft, "sentiment", seen, heavy)
@@ -386,7 +396,7 @@ def _topics(
     draft: Draft, judge: Judge, label: int, shares: list[float], seen: Read, heavy: list[Heavy]
 ) -> None:
     model = judge.model
-    if not _speaks(model, draft) or _likelihood(draft, model.mood) < _OTHER_MOOD:
+    if not speaks(model, draft) or likelihood(draft, model.mood) < OTHER_MOOD:
         return
     # The label with the highest sum is the first, even where the calibration leans to another.
     least = round(shares[label], 4)
@@ -402,12 +412,24 @@ def _topics(
     _explain(draft, "topic:" + topics[0].id, seen, heavy)
 
 
-def _speaks(model: Trained, draft: Draft) -> bool:
+def _reference(models: Sequence[Trained]) -> Reference:
+    """Return the models' figures at training time; of what several have, those of the first by task."""
+    rows: dict[str, list[Row]] = {}
+    for model in sorted(models, key=lambda each: each.task):
+        known = set(rows)
+        for row in model.figures:
+            if row[0] in OF_TASK[model.task] - known:
+                rows.setdefault(row[0], []).append(row)
+    topics = frozenset(label for model in models if model.task == "topic" for label in model.labels)
+    return Reference(tuple(row for tag in sorted(rows) for row in rows[tag]), topics)
+
+
+def speaks(model: Trained, draft: Draft) -> bool:
     """Return whether the model was trained on texts in the draft's language."""
     return draft.language.code in model.languages
 
 
-def _likelihood(draft: Draft, mood: str) -> float:
+def likelihood(draft: Draft, mood: str) -> float:
     """Return how likely the text's sentiment is `mood`; 1 where that cannot be told."""
     sentiment = draft.sentiment
     if mood not in _STANDARD or sentiment.label not in _STANDARD or sentiment.confidence == 0.0:

@@ -14,21 +14,34 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from enrich.drift import INTENT, OF_TASK, Row, Tally, share_unknown
 from enrich.examples import Examples, mark_of_group, mark_of_text
 from enrich.features import RULES, Read, Reader, grams, names_of, names_of_brands, pairs
 from enrich.measures import Scores, Sureness, scores, sureness
-from enrich.model import GRAM_SHARE, PAIR_SHARE, VALUE_SHARE, Floats, Task, Trained, confidences, leads
+from enrich.model import (
+    GRAM_SHARE,
+    OTHER_MOOD,
+    PAIR_SHARE,
+    VALUE_SHARE,
+    Floats,
+    Task,
+    Trained,
+    confidences,
+    leads,
+    likelihood,
+    speaks,
+)
 from enrich.phrasebook import Phrasebook
 from hark.core.clock import EARLIEST
 from hark.core.draft import LONGEST_TEXT, Draft
 from hark.core.errors import SettingsError
-from hark.core.mention import Mention
+from hark.core.mention import Mention, Topic
 from hark.core.protocols import Enricher
 from hark.settings import Brand
 
@@ -85,16 +98,19 @@ def train(
     book: Phrasebook,
     seed: int,
     progress: Progress,
+    after: Sequence[Enricher] = (),
 ) -> Training:
     """Return a model learnt from the examples, as `steps` (the chain before the models) find them.
 
-    Raises SettingsError when there is too little to learn from.
+    `after` are steps behind the models whose tags belong to the figures that drift is measured against. Raises
+    SettingsError when there is too little to learn from.
     """
     examples, rare = _enough(examples)
     names = frozenset(names_of(examples.brands or ()) | names_of_brands(brands))
     drafts = drafts_of(examples.texts, steps)
     reader = Reader(names, book)
-    features, matrix = _matrix([reader.read(draft) for draft in drafts])
+    reads = [reader.read(draft) for draft in drafts]
+    features, matrix = _matrix(reads)
     progress()
     labels = sorted(set(examples.labels))
     number = {label: at for at, label in enumerate(labels)}
@@ -133,7 +149,11 @@ def train(
         texts=b"".join(sorted(set(map(mark_of_text, examples.texts)))),
         groups=b"".join(sorted({mark_of_group(each) for each in examples.groups or () if each.strip()})),
     )
-    said = tuple(labels[at] for at in sums.argmax(axis=1))
+    best = sums.argmax(axis=1)
+    said = tuple(labels[at] for at in best)
+    sure = shares[np.arange(len(best)), best].tolist()
+    figures = _figures(model, drafts, reads, list(zip(said, sure, strict=True)), fold_of, after)
+    model = structs.replace(model, figures=figures)
     return Training(model, folds, left_out, rare, examples, said, tuple(fold_of.tolist()))
 
 
@@ -346,6 +366,47 @@ def _leave_brands_out(
             sums[brand_of == brand], *_calibration(sums[others], truth[others])
         )
     return _validation(examples, labels, sums[tried], shares[tried], np.flatnonzero(tried).tolist())
+
+
+def _figures(
+    model: Trained,
+    drafts: Sequence[Draft],
+    reads: Sequence[Read],
+    said: Sequence[tuple[str, float]],
+    fold_of: NDArray[np.int64],
+    after: Sequence[Enricher],
+) -> tuple[Row, ...]:
+    """Return the model's figures for enrich.drift: each text as judged, surely or not, by what learnt from the others.
+
+    The drafts are filled in as the chain with the model would fill in theirs.
+    """
+    texts_of = [Counter(word for read in part for word in set(read.words)) for part in _parts(reads, fold_of)]
+    everywhere = sum(texts_of, Counter[str]())
+    for draft, read, (label, sure), fold in zip(drafts, reads, said, fold_of.tolist(), strict=True):
+        here = texts_of[fold]
+        known = {word for word in read.words if everywhere[word] - here[word] >= _LEAST_TEXTS["w"]}
+        draft.unknown = share_unknown(read.words, known)
+        spoken = speaks(model, draft)
+        if model.task == "sentiment":
+            draft.sentiment = structs.replace(
+                draft.sentiment, label=label, confidence=round(sure, 4) if spoken else 0.0
+            )
+        else:
+            given = spoken and likelihood(draft, model.mood) >= OTHER_MOOD
+            draft.topics = (Topic(label, round(sure, 4)),) if given else ()
+    for step in after:
+        step.enrich(drafts)
+    tally = Tally(model.labels if model.task == "topic" else ())
+    tally.add(drafts)
+    kept = OF_TASK[model.task] - (frozenset() if after else {INTENT})
+    return tuple(row for row in tally.take() if row[0] in kept)
+
+
+def _parts(reads: Sequence[Read], fold_of: NDArray[np.int64]) -> list[list[Read]]:
+    return [
+        [read for read, place in zip(reads, fold_of.tolist(), strict=True) if place == fold]
+        for fold in range(FOLDS)
+    ]
 
 
 def _languages(drafts: Sequence[Draft]) -> tuple[str, ...]:

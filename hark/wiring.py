@@ -63,9 +63,9 @@ def store_of_generation(settings: Settings, number: int) -> Store:
     return open_store(settings.center.store, settings.data, taxonomy_of(settings, number), number)
 
 
-def tags_of(settings: Settings) -> ServingTags:
-    """Return the chain of the generation that is shown."""
-    return ServingTags(_watch(settings), partial(chain_of_generation, settings))
+def tags_of(settings: Settings, watch: "Callable[[Chain], Chain]" = lambda chain: chain) -> ServingTags:
+    """Return the chain of the generation that is shown; `watch` is handed each chain before it tags."""
+    return ServingTags(_watch(settings), lambda number: watch(chain_of_generation(settings, number)))
 
 
 @contextlib.contextmanager

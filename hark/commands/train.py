@@ -71,7 +71,8 @@ def command(
     settings = load(config, data)
     examples = read(file, Columns(text, label, group, brand, source))
     tell_broken(examples.broken)
-    steps = before_models(chain_of(settings))
+    chain = chain_of(settings)
+    steps = before_models(chain)
     with click.progressbar(
         length=steps_of_training(examples), label="training", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
@@ -83,6 +84,7 @@ def command(
             load_phrasebook(settings.config),
             seed,
             lambda: bar.update(1),
+            [step for step in chain.steps if step.name == "intent"],
         )
     for name, count in found.rare.items():
         click.echo(f"{label} {name!r} has {count} texts, too few to learn from: left out", err=True)

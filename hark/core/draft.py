@@ -43,6 +43,8 @@ class Draft(Struct, gc=False):
     influence: int | None = None
     automation: float | None = None
     reasons: list[Reason] = []
+    unknown: float | None = None
+    """Share of its words that the trained model has no weight of; None without one."""
     cues: list[list[tuple[int, int, int]]] | None = None
     """What enrich.cues found, once for all steps that judge by phrases."""
 

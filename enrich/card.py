@@ -9,17 +9,28 @@ from typing import Any
 import msgspec
 
 import hark
+from enrich.comparison import Comparison
 from enrich.examples import Examples
-from enrich.measures import Scores, Sureness, scores, sureness
+from enrich.measures import Figure, Scores, Sureness, scores, sureness
 from enrich.training import Training, Validation, scores_by
 from hark.core.errors import SettingsError
 
 INTERVALS = "95 %, percentile bootstrap, 1,000 resamples, texts of one group together"
 
 
-def write_card(training: Training, examples: Examples, file: str, today: date, folder: Path) -> Path:
-    """Write the card of a model beside it, as JSON and as Markdown; return the Markdown's path."""
-    card = _card(training, examples, file, today)
+def write_card(
+    training: Training,
+    examples: Examples,
+    file: str,
+    today: date,
+    folder: Path,
+    comparison: Comparison | None = None,
+) -> Path:
+    """Write the card of a model beside it, as JSON and as Markdown; return the Markdown's path.
+
+    `comparison` is with the model that served when this one was made.
+    """
+    card = _card(training, examples, file, today) | {"comparison": comparison}
     path = folder / f"{training.model.task}.md"
     try:
         path.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
@@ -69,6 +80,7 @@ def _card(training: Training, examples: Examples, file: str, today: date) -> dic
     model = training.model
     return {
         "task": model.task,
+        "kind": model.kind,
         "date": today.isoformat(),
         "hark": hark.__version__,
         "seed": model.seed,
@@ -151,7 +163,24 @@ def _markdown(card: dict[str, Any], training: Training) -> str:
             "",
             *_of(training.left_out),
         ]
+    if card["comparison"] is not None:
+        lines += ["", "## Beside the model that served", "", told(card["comparison"]) + "."]
     return "\n".join([*lines, "", f"Intervals: {card['intervals']}.", ""])
+
+
+def told(found: Comparison) -> str:
+    """Return in words how the new model did beside the one that served."""
+    if found.difference is None:
+        return f"It could not be compared with the model that served: {found.hindrance}"
+    return (
+        f"On {found.texts:,} texts of {found.groups:,} groups that neither learnt from: macro-F1 {found.new} against "
+        f"{found.serving}, a difference of {_signed(found.difference.macro_f1)}; in accuracy "
+        f"{_signed(found.difference.accuracy)}"
+    )
+
+
+def _signed(figure: Figure) -> str:
+    return f"{figure.value:+.3f} ({figure.low:+.3f} to {figure.high:+.3f})"
 
 
 def _of(found: Validation) -> list[str]:

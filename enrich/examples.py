@@ -73,8 +73,8 @@ class Examples(Struct):
 
 
 def mark_of_text(text: str) -> bytes:
-    """Return eight bytes by which a text is known again, whatever its links and handles (so a repost, too)."""
-    words = " ".join(token for token in tokens(text) if token[0] != "@")
+    """Return eight bytes by which a text is known again, whatever its links and handles: so a repost is, too."""
+    words = " ".join(token for token in tokens(text) if token[0] != "@").removeprefix("rt ")
     return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=MARK_BYTES).digest()
 
 
@@ -130,8 +130,7 @@ def _examples(rows: Iterator[tuple[int, list[str] | str]], path: Path, columns: 
         if name is not None and name not in head:
             raise SettingsError(f"{path}: no column {name!r}; there are: {', '.join(head)}")
     text, label, group, brand, source = (head.index(name) if name is not None else -1 for name in wanted)
-    groups, brands, sources = ([] if at >= 0 else None for at in (group, brand, source))
-    found = Examples([], [], groups, brands, 0, [], sources)
+    found = Examples([], [], _column(group), _column(brand), 0, [], _column(source))
     for line, row in rows:
         wrong = _wrong(row, len(head))
         if wrong:
@@ -148,6 +147,10 @@ def _examples(rows: Iterator[tuple[int, list[str] | str]], path: Path, columns: 
             if found.sources is not None:
                 found.sources.append(row[source])
     return found
+
+
+def _column(at: int) -> list[str] | None:
+    return [] if at >= 0 else None
 
 
 def _wrong(row: list[str] | str, fields: int) -> str:

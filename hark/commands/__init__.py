@@ -23,6 +23,7 @@ COMMANDS = {
     "tag": "Enrich texts: JSON lines in, JSON lines out.",
     "train": "Learn sentiment or topics from labelled texts.",
     "evaluate": "Measure tags against labels that people gave.",
+    "models": "See trained models; promote one, or take it back.",
     "reprocess": "Tag history again beside the old tags; promote it, or take it back.",
     "diff": "What another generation of tags changes.",
     "label": "What persons say about tags: queue, import, export, agreement.",

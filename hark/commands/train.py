@@ -5,11 +5,18 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from hark.commands.options import common
+from hark.core.errors import SettingsError
+
+if TYPE_CHECKING:  # these load libraries that --help does without
+    from enrich.comparison import Comparison, Served
+    from enrich.examples import Examples
+    from enrich.shelf import Shelf
+    from enrich.training import Training
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST_TOLD = 20
@@ -36,6 +43,11 @@ def examples_options(command: F) -> F:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the model."
 )
+@click.option(
+    "--held-out",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Another file with the same columns, on which to compare with the model that serves.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same model.")
 @click.pass_context
 def command(
@@ -50,27 +62,39 @@ def command(
     brand: str | None,
     source: str | None,
     out: Path,
+    held_out: Path | None,
     seed: int,
 ) -> None:
     """Learn labels of any name from the rows of a CSV file (UTF-8; .csv.gz is unpacked).
 
     The folder holds a sentiment model and a topic model side by side, each with its card (TASK.json, TASK.md).
     `hark tag --models` serves both. A row that cannot be read is reported and left out; the exit code is then 1.
+
+    Where a model for the task serves already, the new one takes its place only if it is better, beyond noise, on
+    labelled texts that neither learnt from: those of FILE that are new to the one that serves, or --held-out.
+    Otherwise it is kept beside as a candidate; `hark models` promotes it all the same, or takes a promotion back.
     """
     # Small matrices: more threads than one would only get in each other's way, and could change the last digits.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from enrich.card import write_card
     from enrich.chain import before_models
+    from enrich.comparison import Served
     from enrich.examples import Columns, read
+    from enrich.features import names_of_brands
     from enrich.model import Task, write
     from enrich.phrasebook import load as load_phrasebook
+    from enrich.shelf import opened
     from enrich.training import steps_of_training, train
     from hark.settings import load
     from hark.wiring import chain_of
 
     settings = load(config, data)
-    examples = read(file, Columns(text, label, group, brand, source))
+    columns = Columns(text, label, group, brand, source)
+    examples = read(file, columns)
     tell_broken(examples.broken)
+    others = read(held_out, columns) if held_out else None
+    tell_broken([f"{held_out} {line}" for line in others.broken] if others else [])
+    book, names = load_phrasebook(settings.config), frozenset(names_of_brands(settings.brands))
     chain = chain_of(settings)
     steps = before_models(chain)
     with click.progressbar(
@@ -81,15 +105,13 @@ def command(
             cast(Task, task),
             steps,
             settings.brands,
-            load_phrasebook(settings.config),
+            book,
             seed,
             lambda: bar.update(1),
             [step for step in chain.steps if step.name == "intent"],
         )
     for name, count in found.rare.items():
         click.echo(f"{label} {name!r} has {count} texts, too few to learn from: left out", err=True)
-    write(found.model, out)
-    card = write_card(found, examples, file.name, datetime.now(UTC).date(), out)
     folds, left_out = found.folds.scores, found.left_out
     click.echo(
         f"{task}: {folds.texts:,} texts, {len(found.model.labels)} labels. "
@@ -99,9 +121,56 @@ def command(
         click.echo(
             f"on brands unseen: accuracy {left_out.scores.accuracy}, macro-F1 {left_out.scores.macro_f1}"
         )
-    click.echo(f"{card} tells the rest; `hark tag --models {out}` serves it")
+    with opened(out, cast(Task, task)) as shelf:
+        comparison = _beside_what_serves(shelf, found, Served(steps, names, book), others)
+        folder = shelf.part()
+        write(found.model, folder)
+        write_card(found, examples, file.name, datetime.now(UTC).date(), folder, comparison)
+        shelf.keep()
+        _decide(shelf, comparison)
     if examples.broken:
         context.exit(1)
+
+
+def _beside_what_serves(
+    shelf: "Shelf", found: "Training", served: "Served", held_out: "Examples | None"
+) -> "Comparison | None":
+    """Return how the new model does beside the one that serves; None where none does."""
+    from enrich.comparison import compare, not_compared
+    from enrich.model import read
+
+    if not shelf.serves:
+        return None
+    try:
+        serving = read(shelf.model)
+    except SettingsError as error:
+        return not_compared(str(error))
+    return compare(found, serving, served, held_out)
+
+
+def _decide(shelf: "Shelf", comparison: "Comparison | None") -> None:
+    """Let the candidate serve if it is better, or nothing serves; say what was done, and why."""
+    from enrich.card import told
+
+    folder, task = shelf.folder, shelf.task
+    if comparison is None:
+        shelf.promote(shelf.candidate)
+        click.echo(f"{folder / f'{task}.md'} tells the rest; `hark tag --models {folder}` serves it")
+        return
+    click.echo(told(comparison))
+    if comparison.better:
+        shelf.promote(shelf.candidate)
+        click.echo(
+            f"That is better beyond noise: promoted, {folder} serves it. The one before is kept in {shelf.previous}: "
+            f"`hark models rollback {folder} --task {task}` brings it back"
+        )
+        return
+    if comparison.difference is not None:
+        click.echo("That is not better beyond noise: not promoted")
+    click.echo(
+        f"{folder} serves what it served. The new model is kept in {shelf.candidate}: "
+        f"`hark models promote {folder} --task {task}` lets it serve all the same"
+    )
 
 
 def tell_broken(broken: list[str]) -> None:

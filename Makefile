@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check format chaos lock clean
+.PHONY: run test check format chaos lock second-opinion clean
 
 run: $(READY)
 	$(BIN)/hark demo
@@ -26,11 +26,18 @@ format: $(READY)
 chaos: $(READY)
 	$(BIN)/python -m pytest -m chaos tests/chaos -s
 
-# The lock names no index address: versions and hashes alone.
+# The locks name no index address: versions and hashes alone. The second one is installed on top of the first, and agrees
+# with it; it has what the first has not.
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --python-version 3.11 --extra confluent --extra parquet --extra postgres --group dev pyproject.toml
 lock: $(READY)
 	$(BIN)/python -m pip install -q uv
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra second-opinion --group second-opinion -c requirements.lock -o requirements-second-opinion.lock
+
+# torch and transformers for `hark train --second-opinion` and what it makes: some gigabytes, so not a part of `make run`.
+second-opinion: $(READY)
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-second-opinion.lock
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)

@@ -65,10 +65,21 @@ def test_every_dependency_is_named_with_its_reason() -> None:
         assert name in page, name
 
 
-def test_the_lock_has_hashes_and_no_address() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-second-opinion.lock"])
+def test_the_lock_has_hashes_and_no_address(name: str) -> None:
+    lock = (ROOT / name).read_text()
     assert "://" not in lock
     assert lock.count("--hash=sha256:") > 100
+
+
+def test_the_lock_of_gigabytes_adds_to_the_first_and_changes_nothing_of_it() -> None:
+    first, second = (
+        set(re.findall(r"^\S+==\S+", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-second-opinion.lock")
+    )
+    assert first < second
+    assert not any(line.startswith(("torch==", "transformers==", "nvidia-")) for line in first)
+    assert any(line.startswith("torch==") for line in second - first)
 
 
 def pages() -> list[Path]:

@@ -1,9 +1,10 @@
 """Measures training on labelled airline tweets and prints the tables of docs/learning.md.
 
-    python -m bench.learning [--data ../shared/data]
+    python -m bench.learning [--data ../shared/data] [--second-opinion NAME [--processes 1] [--keep FILE]]
 
 Trains sentiment and reasons once each, in a temporary folder that is removed; validation keeps authors apart, and leaves
-each airline out once. The tweets are for evaluation alone: neither they nor what is learnt from them is kept.
+each airline out once. With --second-opinion (a package or folder) it measures that alone: see bench.second_opinion; --keep
+names a file for parts that are done, from which a later run goes on. The tweets are for evaluation alone: neither they nor what is learnt from them is kept.
 """
 
 import argparse
@@ -34,7 +35,16 @@ def main() -> None:
     )
     default = os.environ.get("HARK_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument("--data", type=Path, default=Path(default))
-    file = parser.parse_args().data / "airline" / "airline_share.csv.gz"
+    parser.add_argument("--second-opinion")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--keep", type=Path)
+    given = parser.parse_args()
+    file = given.data / "airline" / "airline_share.csv.gz"
+    if given.second_opinion:
+        from bench.second_opinion import measure
+
+        measure(file, given.second_opinion, given.processes, list(LABELS), given.keep)
+        return
     settings = load(SHIPPED, Path("unused"))
     steps = before_models(build_chain(SHIPPED, settings.brands))
     rows: list[Sequence[object]] = []

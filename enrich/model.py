@@ -11,10 +11,10 @@ confidence no higher than the first label's. Texts in a language that the traini
 taxonomy's topics alone, and get the model's sentiment with confidence 0, so that all labels are of one set.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,6 +29,9 @@ from enrich.text import digest
 from hark.core.draft import Draft
 from hark.core.errors import SettingsError
 from hark.core.mention import Reason, Sentiment, Topic
+
+if TYPE_CHECKING:  # it builds on this module
+    from enrich.second_opinion import Second
 
 Task = Literal["sentiment", "topic"]
 TASKS: tuple[Task, ...] = ("sentiment", "topic")
@@ -48,6 +51,7 @@ _CACHE = 100_000
 _MOST_ROWS = 1 << 31
 _TOGETHER = 64
 """Texts whose pieces are added up at once: more would leave the processor's caches."""
+_TOGETHER_ASKED = 512
 _REASONS = 3
 _LEAST_REASON = 0.02
 _ALSO = 0.25
@@ -90,6 +94,8 @@ class Trained(Struct, frozen=True):
     """Marks of their groups, such as authors."""
     figures: tuple[Row, ...] = ()
     """How often it gave each label to texts that it had not seen, and the like: see enrich.drift."""
+    second: str = ""
+    """Hash of the second opinion that is asked where it is least sure (see enrich.second_opinion); "" for none."""
 
 
 def write(model: Trained, folder: Path) -> Path:
@@ -279,17 +285,13 @@ class Judge:
         """Which labels are positive and negative, if there are such."""
         self.words = frozenset(name[1:] for name in model.features if name[0] == "w")
 
-    def judge(self, sums: Sums) -> tuple[list[int], Floats, list[list[Heavy]]]:
-        """Return each text's label, the confidences of all labels, and its heaviest pieces."""
+    def judge(self, sums: Sums) -> tuple[NDArray[np.intp], Floats]:
+        """Return each text's label, and the confidences of all labels."""
         totals = sums.totals[:, self._columns]
-        labels = totals.argmax(axis=1)
-        return (
-            labels.tolist(),
-            confidences(totals, self._calibration, self._sureness),
-            self._heaviest(sums, labels),
-        )
+        return totals.argmax(axis=1), confidences(totals, self._calibration, self._sureness)
 
-    def _heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[Heavy]]:
+    def heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[Heavy]]:
+        """Return the pieces that weighed most for each text's label."""
         kinds = sums[1:]
         widths = [int(np.diff(kind.begins, append=len(kind.vectors)).max()) for kind in kinds]
         weights = np.zeros((len(labels), sum(widths)), np.float32)
@@ -340,8 +342,20 @@ class Models:
 
     name = "model"
 
-    def __init__(self, models: Sequence[Trained], names: frozenset[str], book: Phrasebook) -> None:
-        """Take models of different tasks; `names` of brands are masked beside those of the training."""
+    def __init__(
+        self,
+        models: Sequence[Trained],
+        names: frozenset[str],
+        book: Phrasebook,
+        seconds: Mapping[Task, "Second"] | None = None,
+    ) -> None:
+        """Take models of different tasks, and the second opinions of some.
+
+        `names` of brands are masked beside those of the training.
+        """
+        self._seconds = dict(seconds or {})
+        # Texts of similar length are read together: of many, more are similar.
+        self._together = _TOGETHER_ASKED if self._seconds else _TOGETHER
         self.reference = _reference(models)
         self.version = digest(RULES, *sorted(names), *map(_digest_of, models)) if models else "none"
         alike: dict[tuple[str, ...], list[Trained]] = {}
@@ -355,8 +369,8 @@ class Models:
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Judge the drafts; sentiment and topics without training must have been found before."""
-        for begin in range(0, len(drafts), _TOGETHER):
-            self._judge(drafts[begin : begin + _TOGETHER])
+        for begin in range(0, len(drafts), self._together):
+            self._judge(drafts[begin : begin + self._together])
 
     def _judge(self, drafts: Sequence[Draft]) -> None:
         found = []
@@ -364,24 +378,56 @@ class Models:
         for reader, table, judges in self._groups:
             reads = [reader.read(draft) for draft in drafts]
             sums = table.add_up(reads)
-            found += [(judge, reads, judge.judge(sums)) for judge in judges]
+            found += [(judge, reads, sums) for judge in judges]
         # Sentiment first: a topic model asks for it, and unknown words are those that the first one does not know.
         found.sort(key=lambda each: each[0].model.task)
         for judge, reads, _ in found[:1]:
             if judge.words:
                 for draft, seen in zip(drafts, reads, strict=True):
                     draft.unknown = share_unknown(seen.words, judge.words)
-        for judge, reads, (labels, shares, heaviest) in found:
+        for judge, reads, sums in found:
+            labels, shares = judge.judge(sums)
+            told = self._ask(judge.model, drafts, reads, labels, shares)
+            heaviest = judge.heaviest(sums, labels)
             fill_in = _sentiment if judge.model.task == "sentiment" else _topics
-            for draft, seen, label, row, heavy in zip(
-                drafts, reads, labels, shares.tolist(), heaviest, strict=True
+            for draft, seen, label, row, heavy, second in zip(
+                drafts, reads, labels.tolist(), shares.tolist(), heaviest, told, strict=True
             ):
-                fill_in(draft, judge, label, row, seen, heavy)
+                if fill_in(draft, judge, label, row):
+                    tag = "sentiment" if fill_in is _sentiment else "topic:" + judge.model.labels[label]
+                    if second is not None:
+                        draft.reasons.append(Reason(tag, *second))
+                    _explain(draft, tag, seen, heavy)
+
+    def _ask(
+        self,
+        model: Trained,
+        drafts: Sequence[Draft],
+        reads: Sequence[Read],
+        labels: NDArray[np.intp],
+        shares: Floats,
+    ) -> list[tuple[str, float] | None]:
+        """Change labels and shares where the model is least sure, by its second opinion; return what that said, and how surely."""
+        told: list[tuple[str, float] | None] = [None] * len(drafts)
+        second = self._seconds.get(model.task)
+        if second is None:
+            return told
+        unsure = shares[np.arange(len(drafts)), labels] < second.opinion.below
+        asked = [at for at in np.flatnonzero(unsure).tolist() if _judges(model, drafts[at])]
+        if not asked:
+            return told
+        mixed, sure, said = second.judge(
+            [drafts[at] for at in asked], [reads[at] for at in asked], shares[asked]
+        )
+        labels[asked], shares[asked] = mixed.argmax(axis=1), sure
+        for at, row in zip(asked, said, strict=True):
+            best = int(row.argmax())
+            told[at] = f"second opinion: {model.labels[best]}", round(float(row[best]), 2)
+        return told
 
 
-def _sentiment(
-    draft: Draft, judge: Judge, label: int, shares: list[float], seen: Read, heavy: list[Heavy]
-) -> None:
+def _sentiment(draft: Draft, judge: Judge, label: int, shares: list[float]) -> bool:
+    """Give the draft the label; return True, as it is always given."""
     score = draft.sentiment.score
     if judge.poles is not None:
         positive, negative = judge.poles
@@ -389,15 +435,14 @@ def _sentiment(
     sure = round(shares[label], 4) if speaks(judge.model, draft) else 0.0
     draft.sentiment = Sentiment(judge.model.labels[label], score, sure, draft.vader)
     draft.reasons = [reason for reason in draft.reasons if reason.tag != "sentiment"]
-    _explain(draft, "sentiment", seen, heavy)
+    return True
 
 
-def _topics(
-    draft: Draft, judge: Judge, label: int, shares: list[float], seen: Read, heavy: list[Heavy]
-) -> None:
+def _topics(draft: Draft, judge: Judge, label: int, shares: list[float]) -> bool:
+    """Put the label before the draft's topics; return False where the model does not judge such texts."""
     model = judge.model
-    if not speaks(model, draft) or likelihood(draft, model.mood) < OTHER_MOOD:
-        return
+    if not _judges(model, draft):
+        return False
     # The label with the highest sum is the first, even where the calibration leans to another.
     least = round(shares[label], 4)
     topics = [Topic(model.labels[label], least)]
@@ -409,7 +454,12 @@ def _topics(
         if topic.id not in model.labels:
             topics.append(topic if topic.confidence <= least else Topic(topic.id, least))
     draft.topics = tuple(topics)
-    _explain(draft, "topic:" + topics[0].id, seen, heavy)
+    return True
+
+
+def _judges(model: Trained, draft: Draft) -> bool:
+    """Return whether the model's word counts for the draft: of its language, and of its mood where it has one."""
+    return speaks(model, draft) and (model.task == "sentiment" or likelihood(draft, model.mood) >= OTHER_MOOD)
 
 
 def _reference(models: Sequence[Trained]) -> Reference:
@@ -463,11 +513,20 @@ def _digest_of(model: Trained) -> str:
     return blake2b(msgspec.msgpack.encode(model), digest_size=_DIGEST_BYTES).hexdigest()
 
 
+def seconds_of(folder: Path, models: Iterable[Trained]) -> dict[Task, "Second"]:
+    """Return the second opinions of the models in a folder; raises SettingsError for one that cannot be served."""
+    from enrich.second_opinion import read as read_second
+
+    return {model.task: read_second(folder, model.task, model.second) for model in models if model.second}
+
+
 def build(context: Context) -> Models:
     """Return the step; without a folder of models it does nothing. It has no options."""
-    models = []
+    models: list[Trained] = []
+    seconds: dict[Task, Second] = {}
     if context.models is not None:
         models = [read(path) for task in TASKS if (path := context.models / f"{task}.model").exists()]
         if not models:
             raise SettingsError(f"{context.models}: no model is here: `hark train … --out DIR` writes one")
-    return Models(models, frozenset(names_of_brands(context.brands)), load(context.config))
+        seconds = seconds_of(context.models, models)
+    return Models(models, frozenset(names_of_brands(context.brands)), load(context.config), seconds)

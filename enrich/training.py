@@ -38,6 +38,7 @@ from enrich.model import (
     speaks,
 )
 from enrich.phrasebook import Phrasebook
+from enrich.second_opinion import masked
 from hark.core.clock import EARLIEST
 from hark.core.draft import LONGEST_TEXT, Draft
 from hark.core.errors import SettingsError
@@ -83,6 +84,12 @@ class Training(Struct, frozen=True):
     said: tuple[str, ...]
     """For each example, the label that a model gave which had learnt from the other folds alone."""
     fold_of: tuple[int, ...]
+    best: NDArray[np.int64]
+    """The number of each label in `said`."""
+    shares: Floats
+    """The confidences that came with it, calibrated on the other folds."""
+    masked: tuple[str, ...]
+    """The texts as a sentence model reads them."""
 
 
 def steps_of_training(examples: Examples) -> int:
@@ -116,7 +123,7 @@ def train(
     number = {label: at for at, label in enumerate(labels)}
     truth = np.array([number[label] for label in examples.labels])
     learn = _Learner(matrix, truth, len(labels), seed)
-    fold_of = _folds(examples, seed)
+    fold_of = folds_of(examples, seed)
     sums = np.zeros((len(truth), len(labels)))
     for fold in range(FOLDS):
         sums[fold_of == fold] = learn.sums(fold_of != fold, fold_of == fold)
@@ -125,7 +132,7 @@ def train(
     for fold in range(FOLDS):
         chosen = fold_of == fold
         shares[chosen] = confidences(sums[chosen], *_calibration(sums[~chosen], truth[~chosen]))
-    folds = _validation(examples, labels, sums, shares, range(len(truth)))
+    folds = validation(examples, labels, sums.argmax(axis=1), shares, range(len(truth)))
     calibration, sure = _calibration(sums, truth)
     left_out = _leave_brands_out(examples, labels, learn, progress)
     weights, bias = learn.fit(np.ones(len(truth), dtype=bool))
@@ -154,7 +161,18 @@ def train(
     sure = shares[np.arange(len(best)), best].tolist()
     figures = _figures(model, drafts, reads, list(zip(said, sure, strict=True)), fold_of, after)
     model = structs.replace(model, figures=figures)
-    return Training(model, folds, left_out, rare, examples, said, tuple(fold_of.tolist()))
+    return Training(
+        model,
+        folds,
+        left_out,
+        rare,
+        examples,
+        said,
+        tuple(fold_of.tolist()),
+        best,
+        shares,
+        tuple(map(masked, drafts, reads)),
+    )
 
 
 def drafts_of(texts: Sequence[str], steps: Sequence[Enricher]) -> list[Draft]:
@@ -188,6 +206,13 @@ def _enough(examples: Examples) -> tuple[Examples, dict[str, int]]:
     return examples, rare
 
 
+def rare_weights(truth: NDArray[np.int64], labels: int) -> Floats:
+    """Return how much a text of each label weighs: rare ones more, by the root; 1 where there is none."""
+    counts = np.bincount(truth, minlength=labels)
+    weights: Floats = (len(truth) / np.count_nonzero(counts) / np.maximum(counts, 1)) ** _RARE
+    return np.where(counts > 0, weights, 1.0)
+
+
 class _Learner:
     """Fits the machine to some of the rows of one matrix."""
 
@@ -206,9 +231,10 @@ class _Learner:
             raise SettingsError(
                 "too little to learn from: without one group or brand, all texts have the same label"
             )
+        heavier = rare_weights(truth, self._labels)
         machine = LinearSVC(
             C=_STRENGTH,
-            class_weight={int(at): (len(truth) / len(present) / counts[at]) ** _RARE for at in present},
+            class_weight={int(at): heavier[at] for at in present},
             max_iter=10_000,
             tol=1e-3,
             random_state=self._seed,
@@ -265,7 +291,7 @@ def _add(found: dict[str, float], kind: str, names: Iterable[str], value: float)
         found[kind + name] = found.get(kind + name, 0.0) + value
 
 
-def _folds(examples: Examples, seed: int) -> NDArray[np.int64]:
+def folds_of(examples: Examples, seed: int) -> NDArray[np.int64]:
     """Return each text's fold: groups stay together, labels are spread, the seed shuffles."""
     members: dict[str, list[int]] = {}
     for place, group in enumerate(examples.separate_groups()):
@@ -296,23 +322,28 @@ def _calibration(sums: Floats, truth: NDArray[np.int64]) -> tuple[Floats, Floats
     found = np.zeros((labels + 1, labels))
     found[-1] = -20.0
     found[:-1, fitted.classes_], found[-1, fitted.classes_] = weights.T, bias
+    return found, sureness_of(sums, truth)
+
+
+def sureness_of(sums: Floats, truth: NDArray[np.int64]) -> Floats:
+    """Return what makes confidence of sums: a weight for height, one for lead, a bias for each label."""
+    labels = sums.shape[1]
     best = sums.argmax(axis=1)
     right = best == truth
     if right.all() or not right.any():
         # Nothing to learn from: as sure as Laplace's rule of succession allows.
         odds = float(np.log(len(right) + 1.0)) * (1.0 if right.all() else -1.0)
-        return found, np.array([0.0, 0.0, *[odds] * labels])
+        return np.array([0.0, 0.0, *[odds] * labels])
     seen = np.hstack([leads(sums), np.eye(labels)[best]])
     sure = LogisticRegression(C=1.0, max_iter=1000).fit(seen, right)
-    return found, np.array([*sure.coef_[0, :2], *(sure.coef_[0, 2:] + sure.intercept_[0])])
+    return np.array([*sure.coef_[0, :2], *(sure.coef_[0, 2:] + sure.intercept_[0])])
 
 
-def _validation(
-    examples: Examples, labels: Sequence[str], sums: Floats, shares: Floats, places: Iterable[int]
+def validation(
+    examples: Examples, labels: Sequence[str], best: NDArray[np.int64], shares: Floats, places: Iterable[int]
 ) -> Validation:
-    """Return how the labels with the highest sums did, for the texts at `places`."""
+    """Return how the labels of the numbers `best` did, for the texts at `places`."""
     chosen = examples.chosen(list(places))
-    best = sums.argmax(axis=1)
     said = [labels[at] for at in best]
     sure = shares[np.arange(len(best)), best].tolist()
     right = [a == b for a, b in zip(chosen.labels, said, strict=True)]
@@ -365,7 +396,9 @@ def _leave_brands_out(
         shares[brand_of == brand] = confidences(
             sums[brand_of == brand], *_calibration(sums[others], truth[others])
         )
-    return _validation(examples, labels, sums[tried], shares[tried], np.flatnonzero(tried).tolist())
+    return validation(
+        examples, labels, sums[tried].argmax(axis=1), shares[tried], np.flatnonzero(tried).tolist()
+    )
 
 
 def _figures(

@@ -13,10 +13,12 @@ from hark.commands.options import common
 from hark.commands.reprocess import lines
 from hark.commands.show import harmless, local
 from hark.core.clock import from_ms
+from hark.drift import drift
 from hark.generations import Progress
 from hark.ledger import SourceBooks, Verification
 from hark.settings import Settings
 from hark.state import SourceState, State
+from hark.state.drift import TagCounts
 
 
 @click.command()
@@ -38,6 +40,7 @@ def command(config: Path | None, data: Path | None, verify: bool, as_json: bool)
         else:
             books = ledger.books()
         sources = _rows(books, state)
+        moved = _moved(state)
     generations = _generations(settings)
     balanced = all(source.balanced for source in books)
     if verification is not None:
@@ -48,11 +51,16 @@ def command(config: Path | None, data: Path | None, verify: bool, as_json: bool)
             body["verification"] = verification
         if generations:
             body["generations"] = generations
+        if moved:
+            body["drift"] = moved
         click.echo(msgspec.json.encode(body).decode())
     else:
         _print(sources, balanced, verification)
         for line in lines(generations):
             click.echo(line)
+        if moved:
+            told = ", ".join(f"{tag} {index:.2f}" for tag, index in moved.items())
+            click.echo(f"The tags drift: {told} (0.10: watch, 0.25: look; see Taxonomy and quality)")
     if not balanced:
         raise SystemExit(1)
 
@@ -64,6 +72,17 @@ def _generations(settings: Settings) -> list[Progress]:
     with reprocessing_of(settings) as center:
         found = center.overview()
     return found if len(found) > 1 or any(each.number for each in found) else []
+
+
+def _moved(state: State) -> dict[str, float]:
+    """Return the index of each tag that has moved beyond chance."""
+    found = drift(TagCounts(state))
+    tags = found.tags if found is not None else ()
+    return {
+        one.tag: round(one.index, 3)
+        for one in tags
+        if one.index is not None and one.verdict in ("watch", "look")
+    }
 
 
 def _rows(books: list[SourceBooks], state: State) -> list[dict[str, object]]:

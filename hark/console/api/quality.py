@@ -14,9 +14,11 @@ from hark.console.described import answers
 from hark.console.said import told
 from hark.core.errors import SettingsError
 from hark.difference import Difference, difference
+from hark.drift import Drift, drift
 from hark.generations import Progress
 from hark.labelling import Agreement, Quality, agreements, measured, queue
 from hark.query import parse
+from hark.state.drift import TagCounts
 from hark.state.labels import Labels
 
 router = APIRouter(prefix="/api/v1", tags=["quality"])
@@ -85,6 +87,24 @@ def show_quality(center: Parts, tag: Tag = "sentiment") -> dict[str, Any]:
     """
     found: dict[str, Any] = msgspec.to_builtins(quality_of(center, tag))
     return found
+
+
+@router.get(
+    "/quality/drift", dependencies=[allow("quality")], response_model=None, responses=answers(Drift | None)
+)
+def show_drift(center: Parts) -> dict[str, Any] | None:
+    """Return how far each tag has moved from what it was at training time, or in this version's first week.
+
+    `index` is the population stability index, null while there is too little to compare; null as a whole where nothing
+    was tagged yet.
+    """
+    found: dict[str, Any] | None = msgspec.to_builtins(drift_of(center))
+    return found
+
+
+def drift_of(center: Center) -> Drift | None:
+    """Return how far the tags have moved."""
+    return drift(TagCounts(center.state), center.clock)
 
 
 def quality_of(center: Center, tag: str) -> Quality:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
 from hark.console.access import Asker, allow
-from hark.console.api.quality import quality_of
+from hark.console.api.quality import drift_of, quality_of
 from hark.console.center import Center, Parts, Visible
 from hark.console.page import fragment, page
 from hark.console.view import Shown
@@ -63,9 +63,11 @@ def show_queue_body(
 
 
 @router.get("/quality/scores", dependencies=[allow("quality")])
-def show_scores(request: Request, tag: Tag = "sentiment") -> Response:
-    """Show how good the tags are; measured after the frame stands."""
-    return page(request, "quality_scores.html", tab="scores", tag=tag)
+def show_scores(request: Request, center: Parts, tag: Tag = "sentiment") -> Response:
+    """Show how good the tags are, measured after the frame stands, and how far they have moved."""
+    return page(
+        request, "quality_scores.html", tab="scores", tag=tag, drift=drift_of(center), topics=center.topics
+    )
 
 
 @router.get("/quality/scores/body", dependencies=[allow("quality")])

@@ -104,3 +104,28 @@ def test_only_those_who_may_change_what_is_shown(client: Client, screen: Open) -
     assert client("partner").get("/quality").status_code == 403
     page = screen("analyst").open("/quality/versions")
     expect(page.get_by_role("button", name="Tag history again")).to_have_count(0)
+
+
+def test_what_all_workers_count_is_shown_as_drift_and_in_the_metrics(
+    screen: Open, client: Client, center: Center
+) -> None:
+    name = 'hark_tags_total{tag="language",value="en"}'
+    lines = wait_for(
+        lambda: [line for line in client("lead").get("/metrics").text.splitlines() if line.startswith(name)],
+        "the workers to add up",
+    )
+    found = client("lead").get("/api/v1/quality/drift").json()
+    (language,) = (one for one in found["tags"] if one["tag"] == "language")
+    assert (language["since"], language["verdict"], language["index"]) == ("first week", "too few", None)
+    assert 0 < language["texts_then"] <= found_all(center)
+    assert float(lines[0].split()[-1]) <= language["texts_then"]
+    metrics = client("lead").get("/metrics").text
+    assert 'hark_drift_index{tag="sentiment"} NaN' in metrics
+
+    page = screen("lead").open("/quality/scores")
+    expect(page.locator("#drift tr[data-tag=sentiment]")).to_contain_text("too few to say")
+    check_axe(page)
+
+
+def found_all(center: Center) -> int:
+    return sum(source["collected"] for source in center.status()["sources"])

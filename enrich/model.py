@@ -13,6 +13,7 @@ taxonomy's topics alone, and get the model's sentiment with confidence 0, so tha
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -30,11 +31,13 @@ from hark.core.draft import Draft
 from hark.core.errors import SettingsError
 from hark.core.mention import Reason, Sentiment, Topic
 
-if TYPE_CHECKING:  # it builds on this module
+if TYPE_CHECKING:  # they build on this module
     from enrich.second_opinion import Second
+    from enrich.spacy_model import Judged
 
 Task = Literal["sentiment", "topic"]
 TASKS: tuple[Task, ...] = ("sentiment", "topic")
+Kind = Literal["additive", "spacy"]
 Floats = NDArray[np.float64]
 
 WORD, PAIR, VALUE = range(3)
@@ -52,8 +55,8 @@ _MOST_ROWS = 1 << 31
 _TOGETHER = 64
 """Texts whose pieces are added up at once: more would leave the processor's caches."""
 _TOGETHER_ASKED = 512
-_REASONS = 3
-_LEAST_REASON = 0.02
+REASONS = 3
+LEAST_REASON = 0.02
 _ALSO = 0.25
 """Confidence from which a topic model's second label is given, too."""
 OTHER_MOOD = 0.05
@@ -86,7 +89,7 @@ class Trained(Struct, frozen=True):
     data: str
     """Hash of the training texts and labels."""
     seed: int
-    kind: Literal["additive", "spacy"] = "additive"
+    kind: Kind = "additive"
     """Of kind "spacy", `weights` are a pipeline's (see enrich.spacy_model); `features` and `bias` are empty."""
     texts: bytes = b""
     """Marks of the texts that it learnt from (see enrich.examples), sorted; empty where it is not known."""
@@ -96,6 +99,12 @@ class Trained(Struct, frozen=True):
     """How often it gave each label to texts that it had not seen, and the like: see enrich.drift."""
     second: str = ""
     """Hash of the second opinion that is asked where it is least sure (see enrich.second_opinion); "" for none."""
+
+
+def rules_of(kind: Kind) -> str:
+    """Return by which rules a model of this kind is made: one that was made by others cannot be served."""
+    # The weights of a pipeline fit the version of spaCy that made them.
+    return RULES if kind == "additive" else f"{RULES}, spaCy {'.'.join(version('spacy').split('.')[:2])}"
 
 
 def write(model: Trained, folder: Path) -> Path:
@@ -128,9 +137,9 @@ def read(path: Path) -> Trained:
         model = msgspec.msgpack.decode(body, type=Trained)
     except msgspec.DecodeError as error:
         raise SettingsError(f"{path}: {error}: train it again with `hark train`") from error
-    if model.rules != RULES:
+    if model.rules != rules_of(model.kind):
         raise SettingsError(
-            f"{path}: was made by rules {model.rules} of enrich.features, this Hark has {RULES}: "
+            f"{path}: was made by rules {model.rules} of enrich.features, this Hark has {rules_of(model.kind)}: "
             "train it again with `hark train`"
         )
     return model
@@ -234,6 +243,29 @@ class Table:
         totals = self._bias + _added_up(in_words) + _added_up(in_pairs) + _added_up(in_values)
         return Sums(totals, in_words, in_pairs, in_values)
 
+    def heaviest(self, sums: Sums, columns: slice, labels: NDArray[np.intp]) -> list[list[Heavy]]:
+        """Return the pieces that weighed most for each text's label of these columns."""
+        kinds = sums[1:]
+        widths = [int(np.diff(kind.begins, append=len(kind.vectors)).max()) for kind in kinds]
+        weights = np.zeros((len(labels), sum(widths)), np.float32)
+        offset = 0
+        for (vectors, text_of, begins), width in zip(kinds, widths, strict=True):
+            places = np.arange(len(vectors))
+            chosen = vectors[places, labels[text_of] + columns.start]
+            weights[text_of, places - begins[text_of] + offset] = chosen - vectors[:, columns.stop]
+            offset += width
+        texts = np.arange(len(labels))
+        found: list[list[Heavy]] = [[] for _ in labels]
+        for _ in range(REASONS):
+            best = weights.argmax(axis=1)
+            for told, weight, piece in zip(found, weights[texts, best].tolist(), best.tolist(), strict=True):
+                if weight < LEAST_REASON:
+                    continue
+                kind = 0 if piece < widths[0] else 1 if piece < 2 * widths[0] else 2
+                told.append((weight, kind, piece - kind * widths[0]))
+            weights[texts, best] = 0.0
+        return found
+
     def _pieces(self, rows: Any, counts: NDArray[np.int64], factors: Floats) -> Pieces:
         vectors = self._matrix.take(rows, axis=0)
         vectors *= factors.astype(np.float32)[:, None]
@@ -274,7 +306,7 @@ class Judge:
 
     def __init__(self, model: Trained, columns: slice) -> None:
         self.model = model
-        self._columns = columns
+        self.columns = columns
         self._calibration, self._sureness = np.array(model.calibration), np.array(model.sureness)
         lower = [label.lower() for label in model.labels]
         self.poles = (
@@ -285,33 +317,10 @@ class Judge:
         """Which labels are positive and negative, if there are such."""
         self.words = frozenset(name[1:] for name in model.features if name[0] == "w")
 
-    def judge(self, sums: Sums) -> tuple[NDArray[np.intp], Floats]:
+    def judge(self, sums: "Sums | Judged") -> tuple[NDArray[np.intp], Floats]:
         """Return each text's label, and the confidences of all labels."""
-        totals = sums.totals[:, self._columns]
+        totals = sums.totals[:, self.columns]
         return totals.argmax(axis=1), confidences(totals, self._calibration, self._sureness)
-
-    def heaviest(self, sums: Sums, labels: NDArray[np.intp]) -> list[list[Heavy]]:
-        """Return the pieces that weighed most for each text's label."""
-        kinds = sums[1:]
-        widths = [int(np.diff(kind.begins, append=len(kind.vectors)).max()) for kind in kinds]
-        weights = np.zeros((len(labels), sum(widths)), np.float32)
-        offset = 0
-        for (vectors, text_of, begins), width in zip(kinds, widths, strict=True):
-            places = np.arange(len(vectors))
-            chosen = vectors[places, labels[text_of] + self._columns.start]
-            weights[text_of, places - begins[text_of] + offset] = chosen - vectors[:, self._columns.stop]
-            offset += width
-        texts = np.arange(len(labels))
-        found: list[list[Heavy]] = [[] for _ in labels]
-        for _ in range(_REASONS):
-            best = weights.argmax(axis=1)
-            for told, weight, piece in zip(found, weights[texts, best].tolist(), best.tolist(), strict=True):
-                if weight < _LEAST_REASON:
-                    continue
-                kind = 0 if piece < widths[0] else 1 if piece < 2 * widths[0] else 2
-                told.append((weight, kind, piece - kind * widths[0]))
-            weights[texts, best] = 0.0
-        return found
 
 
 def confidences(totals: Floats, calibration: Floats, sureness: Floats) -> Floats:
@@ -363,9 +372,10 @@ class Models:
             alike.setdefault(model.names, []).append(model)
         self._groups = []
         for masked, group in alike.items():
-            table = Table(group)
-            judges = [Judge(model, table.columns[model.task]) for model in group]
-            self._groups.append((Reader(names | set(masked), book), table, judges))
+            reader = Reader(names | set(masked), book)
+            for table, beside in _tables(group):
+                judges = [Judge(model, table.columns[model.task]) for model in beside]
+                self._groups.append((reader, table, judges))
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Judge the drafts; sentiment and topics without training must have been found before."""
@@ -378,17 +388,17 @@ class Models:
         for reader, table, judges in self._groups:
             reads = [reader.read(draft) for draft in drafts]
             sums = table.add_up(reads)
-            found += [(judge, reads, sums) for judge in judges]
+            found += [(judge, table, reads, sums) for judge in judges]
         # Sentiment first: a topic model asks for it, and unknown words are those that the first one does not know.
         found.sort(key=lambda each: each[0].model.task)
-        for judge, reads, _ in found[:1]:
+        for judge, _, reads, _ in found[:1]:
             if judge.words:
                 for draft, seen in zip(drafts, reads, strict=True):
                     draft.unknown = share_unknown(seen.words, judge.words)
-        for judge, reads, sums in found:
+        for judge, table, reads, sums in found:
             labels, shares = judge.judge(sums)
             told = self._ask(judge.model, drafts, reads, labels, shares)
-            heaviest = judge.heaviest(sums, labels)
+            heaviest = table.heaviest(sums, judge.columns, labels)
             fill_in = _sentiment if judge.model.task == "sentiment" else _topics
             for draft, seen, label, row, heavy, second in zip(
                 drafts, reads, labels.tolist(), shares.tolist(), heaviest, told, strict=True
@@ -424,6 +434,18 @@ class Models:
             best = int(row.argmax())
             told[at] = f"second opinion: {model.labels[best]}", round(float(row[best]), 2)
         return told
+
+
+def _tables(models: Sequence[Trained]) -> "list[tuple[Any, list[Trained]]]":
+    """Return what adds up the models of one way of reading: one table of all additive ones, a pipeline for each other."""
+    additive = [model for model in models if model.kind == "additive"]
+    found: list[tuple[Any, list[Trained]]] = [(Table(additive), additive)] if additive else []
+    for model in models:
+        if model.kind == "spacy":
+            from enrich.spacy_model import Pipeline
+
+            found.append((Pipeline(model), [model]))
+    return found
 
 
 def _sentiment(draft: Draft, judge: Judge, label: int, shares: list[float]) -> bool:

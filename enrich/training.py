@@ -11,7 +11,7 @@ the model does on a brand it never saw. The same file, settings and seed give th
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec import Struct, structs
@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 
 from enrich.drift import INTENT, OF_TASK, Row, Tally, share_unknown
 from enrich.examples import Examples, mark_of_group, mark_of_text
-from enrich.features import RULES, Read, Reader, grams, names_of, names_of_brands, pairs
+from enrich.features import Read, Reader, grams, names_of, names_of_brands, pairs
 from enrich.measures import Scores, Sureness, scores, sureness
 from enrich.model import (
     GRAM_SHARE,
@@ -30,11 +30,13 @@ from enrich.model import (
     PAIR_SHARE,
     VALUE_SHARE,
     Floats,
+    Kind,
     Task,
     Trained,
     confidences,
     leads,
     likelihood,
+    rules_of,
     speaks,
 )
 from enrich.phrasebook import Phrasebook
@@ -82,7 +84,7 @@ class Training(Struct, frozen=True):
     examples: Examples
     """What it learnt from, without those."""
     said: tuple[str, ...]
-    """For each example, the label that a model gave which had learnt from the other folds alone."""
+    """For each example, the label that a model gave which had learnt from the other folds alone; "" where none did."""
     fold_of: tuple[int, ...]
     best: NDArray[np.int64]
     """The number of each label in `said`."""
@@ -106,6 +108,7 @@ def train(
     seed: int,
     progress: Progress,
     after: Sequence[Enricher] = (),
+    kind: Kind = "additive",
 ) -> Training:
     """Return a model learnt from the examples, as `steps` (the chain before the models) find them.
 
@@ -117,12 +120,17 @@ def train(
     drafts = drafts_of(examples.texts, steps)
     reader = Reader(names, book)
     reads = [reader.read(draft) for draft in drafts]
-    features, matrix = _matrix(reads)
-    progress()
     labels = sorted(set(examples.labels))
     number = {label: at for at, label in enumerate(labels)}
     truth = np.array([number[label] for label in examples.labels])
-    learn = _Learner(matrix, truth, len(labels), seed)
+    learn: Learner
+    if kind == "spacy":
+        from enrich import spacy_model
+
+        learn = spacy_model.Learner(reads, truth, labels, rare_weights(truth, len(labels)), seed)
+    else:
+        learn = _Additive(reads, truth, len(labels), seed)
+    progress()
     fold_of = folds_of(examples, seed)
     sums = np.zeros((len(truth), len(labels)))
     for fold in range(FOLDS):
@@ -135,24 +143,23 @@ def train(
     folds = validation(examples, labels, sums.argmax(axis=1), shares, range(len(truth)))
     calibration, sure = _calibration(sums, truth)
     left_out = _leave_brands_out(examples, labels, learn, progress)
-    weights, bias = learn.fit(np.ones(len(truth), dtype=bool))
+    features, weights, bias = learn.parts()
     progress()
-    # What weighs nothing for any label need not be kept.
-    kept = np.flatnonzero(np.abs(weights).max(axis=1) > 1e-6)
     model = Trained(
         task,
         tuple(labels),
-        RULES,
+        rules_of(kind),
         tuple(sorted(names)),
         _languages(drafts),
         _mood(drafts) if task == "topic" else "",
-        tuple(features[at] for at in kept),
-        weights[kept].astype("<f4").tobytes(),
-        tuple(bias.tolist()),
+        features,
+        weights,
+        bias,
         tuple(tuple(row) for row in calibration.tolist()),
         tuple(sure.tolist()),
         examples.digest(),
         seed,
+        kind,
         texts=b"".join(sorted(set(map(mark_of_text, examples.texts)))),
         groups=b"".join(sorted({mark_of_group(each) for each in examples.groups or () if each.strip()})),
     )
@@ -213,16 +220,34 @@ def rare_weights(truth: NDArray[np.int64], labels: int) -> Floats:
     return np.where(counts > 0, weights, 1.0)
 
 
-class _Learner:
+class Learner(Protocol):
+    """Learns from some of the texts; enrich.spacy_model has another one."""
+
+    def sums(self, rows: NDArray[np.bool_], others: NDArray[np.bool_]) -> Floats:
+        """Return what a model that learnt from `rows` adds up for `others`; raises SettingsError for too few labels."""
+
+    def parts(self) -> tuple[tuple[str, ...], bytes, tuple[float, ...]]:
+        """Return features, weights and bias of a model that learnt from all texts, as they stand in its file."""
+
+
+class _Additive:
     """Fits the machine to some of the rows of one matrix."""
 
-    def __init__(self, matrix: Any, truth: NDArray[np.int64], labels: int, seed: int) -> None:
-        self._matrix = matrix
+    def __init__(self, reads: Sequence[Read], truth: NDArray[np.int64], labels: int, seed: int) -> None:
+        self._features, self._matrix = _matrix(reads)
         self._truth = truth
         self._labels = labels
         self._seed = seed
 
-    def fit(self, rows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    def parts(self) -> tuple[tuple[str, ...], bytes, tuple[float, ...]]:
+        """Return what is kept of a machine fitted to all rows."""
+        weights, bias = self._fit(np.ones(len(self._truth), dtype=bool))
+        # What weighs nothing for any label need not be kept.
+        kept = np.flatnonzero(np.abs(weights).max(axis=1) > 1e-6)
+        features = tuple(self._features[at] for at in kept)
+        return features, weights[kept].astype("<f4").tobytes(), tuple(bias.tolist())
+
+    def _fit(self, rows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Return a weight for each feature and label, and a bias for each label."""
         matrix, truth = self._matrix[rows], self._truth[rows]
         counts = np.bincount(truth, minlength=self._labels)
@@ -251,7 +276,7 @@ class _Learner:
 
     def sums(self, rows: NDArray[np.bool_], others: NDArray[np.bool_]) -> Floats:
         """Return what a machine fitted to `rows` makes of `others`."""
-        weights, bias = self.fit(rows)
+        weights, bias = self._fit(rows)
         sums: Floats = self._matrix[others] @ weights + bias
         return sums
 
@@ -373,7 +398,7 @@ def _brands_left_out(examples: Examples) -> list[str]:
 
 
 def _leave_brands_out(
-    examples: Examples, labels: Sequence[str], learn: _Learner, progress: Progress
+    examples: Examples, labels: Sequence[str], learn: Learner, progress: Progress
 ) -> Validation | None:
     """Return how each brand's texts do under a model of the others; None where there are no brands.
 

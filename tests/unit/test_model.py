@@ -109,8 +109,7 @@ def test_serving_adds_up_what_training_fitted(sentiment: Trained) -> None:
 
     drafts = drafts_of(["@AcmeAir lovely lovely crew!!", "brokenest of all seats?", ""], steps)
     reader = Reader(sentiment.names, book)
-    (group,) = served(sentiment)._groups
-    _, table, _ = group
+    ((_, table, _),) = served(sentiment)._groups
     totals = table.add_up([reader.read(draft) for draft in drafts]).totals[:, table.columns["sentiment"]]
     weights = np.frombuffer(sentiment.weights, "<f4").reshape(len(sentiment.features), -1)
     number = {feature: at for at, feature in enumerate(sentiment.features)}

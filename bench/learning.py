@@ -1,6 +1,6 @@
 """Measures training on labelled airline tweets and prints the tables of docs/learning.md.
 
-    python -m bench.learning [--data ../shared/data] [--second-opinion NAME [--processes 1] [--keep FILE]]
+    python -m bench.learning [--data ../shared/data] [--model spacy] [--second-opinion NAME [--processes 1] [--keep FILE]]
 
 Trains sentiment and reasons once each, in a temporary folder that is removed; validation keeps authors apart, and leaves
 each airline out once. With --second-opinion (a package or folder) it measures that alone: see bench.second_opinion; --keep
@@ -35,6 +35,7 @@ def main() -> None:
     )
     default = os.environ.get("HARK_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--model", choices=("additive", "spacy"), default="additive")
     parser.add_argument("--second-opinion")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--keep", type=Path)
@@ -54,7 +55,8 @@ def main() -> None:
         examples = read(file, Columns("text", label, "author_id", "airline"))
         tweets = tweets or examples
         begin = time.process_time()
-        found[task] = train(examples, task, steps, settings.brands, load_phrasebook(SHIPPED), 1, lambda: None)
+        book = load_phrasebook(SHIPPED)
+        found[task] = train(examples, task, steps, settings.brands, book, 1, lambda: None, kind=given.model)
         took = time.process_time() - begin
         for name, part in (
             ("authors kept apart", found[task].folds),

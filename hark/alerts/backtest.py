@@ -23,7 +23,9 @@ from hark.alerts.evaluate import (
     Verdict,
     Window,
     evaluate,
+    in_parts,
     not_watched,
+    other_terms,
     others,
     parts,
     told_at,
@@ -199,25 +201,47 @@ def run(
         )
     since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
-    counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since)[rule.name]
-    first = min(counted, default=None)
+    blind = past.blind(begin, end)
+    if rule.detector == "new-term":
+        hours = store.histogram(rule.query, 3600, from_ms(begin), from_ms(end))
+        counted, first = {}, max(begin, hours[0].start) if hours else None
+    else:
+        counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since)[rule.name]
+        first = min(counted, default=None)
     start = start if first is None else max(start, first)
     # Before the first mention there is no series to judge.
-    stretch = Stretch(end if first is None else first, end, counted, past.blind(begin, end))
-    evidence = Evidence(store, taxonomy, stretch.blind, past.live_since)
+    stretch = Stretch(end if first is None else first, end, counted, blind)
+
+    def parts_read(report: Progress) -> Iterable[Stretch]:
+        if rule.detector == "new-term":
+            return in_parts(
+                store, rule, taxonomy, stretch.begin, end, past.live_since, blind, progress=report
+            )
+        return parts(stretch, _PART_BUCKETS)
+
+    evidence = Evidence(store, taxonomy, blind, past.live_since)
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
     multiples = [m for m in MULTIPLES if not _is_share(rule) or rule.threshold * m <= 1]
-    kept = _try(rule, stretch, start, Follower({rule.name: rule}, evidence))
+    kept = _try(
+        rule,
+        parts_read(lambda done: progress(done / 2)),
+        start,
+        Follower({rule.name: rule}, evidence),
+    )
     progress(0.5)
     found = {1.0: kept.found}
     if rule.detector == "spike":
         said = others(rule, stretch, [multiple for multiple in multiples if multiple != 1])
         found |= {multiple: _followed(verdicts, start) for multiple, verdicts in said.items()}
+    elif rule.detector == "new-term":
+        read_again = parts_read(lambda done: progress(0.5 + done / 2))
+        said = other_terms(rule, read_again, [multiple for multiple in multiples if multiple != 1])
+        found |= {multiple: _followed(verdicts, start) for multiple, verdicts in said.items()}
     else:
         for number, multiple in enumerate(multiples):
             if multiple != 1:
                 tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
-                found[multiple] = _try(tried, stretch, start, None).found
+                found[multiple] = _try(tried, parts(stretch, _PART_BUCKETS), start, None).found
             progress(0.5 + (number + 1) / len(multiples) / 2)
     known = within if labels is not None else None
     points = {
@@ -273,8 +297,8 @@ class _Trial(Struct):
     not_watched: int = 0
 
 
-def _try(rule: Rule, stretch: Stretch, start: int, follower: Follower | None) -> _Trial:
-    """Go through the stretch week by week, as its verdicts take room; keep what begins from `start` on.
+def _try(rule: Rule, stretches: Iterable[Stretch], start: int, follower: Follower | None) -> _Trial:
+    """Go through the stretches one by one, as their verdicts take room; keep what begins from `start` on.
 
     With `follower` the alerts are joined to incidents too.
     """
@@ -282,7 +306,8 @@ def _try(rule: Rule, stretch: Stretch, start: int, follower: Follower | None) ->
     lasting: dict[str | None, _Found] = {}
     latest: dict[str | None, deque[Verdict]] = {}
     checkpoint = b""
-    for part in parts(stretch, _PART_BUCKETS):
+    groups: set[str | None] = set()
+    for part in stretches:
         verdicts, checkpoint = evaluate(rule, part, checkpoint)
         for verdict in verdicts:
             before = latest.setdefault(verdict.group, deque(maxlen=_CHART_BEFORE))
@@ -295,7 +320,8 @@ def _try(rule: Rule, stretch: Stretch, start: int, follower: Follower | None) ->
                 if loud and at >= start:
                     follower.step(at, {rule.name: loud})
                     trial.incidents |= follower.incidents
-        trial.series = len({verdict.group for verdict in verdicts})
+        groups |= {verdict.group for verdict in verdicts}
+    trial.series = len(groups)
     trial.found = [found for found in trial.found if found.start >= start]
     trial.not_watched = not_watched(checkpoint) if checkpoint else 0
     return trial

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from math import log10
 
 from hark.alerts.rules import BETWEEN, BUCKET_SECONDS, Rule
+from hark.alerts.terms import Saying, counted, terms_of
 from hark.core.clock import from_ms, to_ms
 from hark.core.mention import Mention
 from hark.core.protocols import Hit, Store
@@ -27,32 +28,44 @@ Counts = dict[int, Cells]
 Timely = Callable[[Mention], bool]
 
 
-def timely(allowance_seconds: int, live_since: int | None) -> Timely:
-    """Return whether a mention was collected before its bucket was judged.
+def timely(allowance_seconds: int, live_since: int | None, learned: int | None = None) -> Timely:
+    """Return whether a mention had been collected when its bucket was judged.
 
-    Buckets before `live_since` (ms) were not judged while they were new: they count what the store holds.
+    Buckets before `live_since` (ms) were not judged while they were new, but learned from: they count what had been
+    collected at `learned` (ms), and without it what the store holds. An edit brings the time of its own collection
+    and hides the first one: an edited mention counts as one that was there in time.
     """
 
     def test(mention: Mention) -> bool:
         start = to_ms(mention.created_at) // BUCKET_MS * BUCKET_MS
-        if live_since is None or start < live_since:
+        if live_since is None or mention.edit:
             return True
+        if start < live_since:
+            return learned is None or to_ms(mention.collected_at) < learned
         return to_ms(mention.collected_at) < start + BUCKET_MS + allowance_seconds * 1000
 
     return test
 
 
 def read(
-    store: Store, rules: Sequence[Rule], taxonomy: Taxonomy, begin: int, end: int, live_since: int | None
+    store: Store,
+    rules: Sequence[Rule],
+    taxonomy: Taxonomy,
+    begin: int,
+    end: int,
+    live_since: int | None,
+    learned: int | None = None,
 ) -> dict[str, Counts]:
     """Return what each rule counts from `begin` to `end` (ms, whole buckets), by its name, in one scan of the store.
 
-    Raises TransientError while the store is away.
+    `live_since` and `learned` as of `timely`. Raises TransientError while the store is away.
     """
-    tally = _Tally(rules, taxonomy, live_since)
+    tally = _Tally(rules, taxonomy, live_since, learned, begin)
+    # Whether a voice is a new one depends on a window of mentions before.
+    earliest = min((begin - rule.window_seconds * 1000 for rule in rules if _of_terms(rule)), default=begin)
     # One rule's query narrows the scan; several share one that does not.
     query = rules[0].query if len(rules) == 1 else parse("")
-    for hit in store.search(query, from_ms(begin), from_ms(end), limit=None):
+    for hit in store.search(query, from_ms(max(earliest, 0)), from_ms(end), limit=None):
         tally.add(hit)
     return tally.counts()
 
@@ -65,6 +78,11 @@ def authored(mention: Mention) -> str:
     return (author.handle or author.id or author.name or mention.id).lower()
 
 
+def copy_group(hit: Hit) -> str:
+    """Return what a mention has in common with its reposts and copies."""
+    return hit.enrichment.fingerprint or hit.mention.repost_of or hit.mention.id
+
+
 def reach(mention: Mention) -> int:
     """Return what a mention weighs: 1, and 1 more for each ten times as many who follow its author."""
     followers = mention.author.followers if mention.author is not None else None
@@ -74,26 +92,43 @@ def reach(mention: Mention) -> int:
 class _Tally:
     """Counts as mentions come, in any order."""
 
-    def __init__(self, rules: Sequence[Rule], taxonomy: Taxonomy, live_since: int | None) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        taxonomy: Taxonomy,
+        live_since: int | None,
+        learned: int | None,
+        begin: int,
+    ) -> None:
         self._rules = rules
+        self._begin = begin
         self._taxonomy = taxonomy
         self._matching = MatcherSet([rule.query for rule in rules])
         self._parts = [None if rule.part is None else Matcher(rule.part) for rule in rules]
         self._timely = {
-            allowance: timely(allowance, live_since)
+            allowance: timely(allowance, live_since, learned)
             for allowance in {rule.allowance_seconds for rule in rules}
         }
         self._counts: list[dict[int, dict[str | None, dict[str, list[int]]]]] = [{} for _ in rules]
         self._authors: list[dict[tuple[int, str | None, str], set[str]]] = [{} for _ in rules]
+        self._said: list[list[Saying]] = [[] for _ in rules]
 
     def add(self, hit: Hit) -> None:
         mention = hit.mention
         document = Document(mention, hit.enrichment, self._taxonomy)
         start = to_ms(mention.created_at) // BUCKET_MS * BUCKET_MS
         negative = hit.enrichment.sentiment.label == "negative"
+        terms: tuple[str, ...] | None = None
         for index in self._matching.matches(document):
             rule = self._rules[index]
             if not self._timely[rule.allowance_seconds](mention):
+                continue
+            if _of_terms(rule):
+                if rule.metric == "count" or negative:
+                    terms = terms_of(hit) if terms is None else terms
+                    self._said[index].append(self._saying(rule, hit, start, terms))
+                continue
+            if start < self._begin:
                 continue
             part = self._parts[index]
             if rule.metric == "share":
@@ -113,17 +148,31 @@ class _Tally:
                 cell[0] += value
                 cell[1] += 1
 
+    def _saying(self, rule: Rule, hit: Hit, start: int, terms: tuple[str, ...]) -> Saying:
+        mention = hit.mention
+        of = tuple(groups(rule, hit, self._taxonomy))
+        author = f"{mention.source}:{authored(mention)}"
+        return Saying(
+            to_ms(mention.created_at), mention.id, start, of, mention.source, author, copy_group(hit), terms
+        )
+
     def counts(self) -> dict[str, Counts]:
         return {
-            rule.name: {
+            rule.name: counted(said, rule.window_seconds * 1000, self._begin, BETWEEN)
+            if _of_terms(rule)
+            else {
                 start: {
                     group: {source: (cell[0], cell[1]) for source, cell in by.items()}
                     for group, by in cells.items()
                 }
-                for start, cells in sorted(counted.items())
+                for start, cells in sorted(found.items())
             }
-            for rule, counted in zip(self._rules, self._counts, strict=True)
+            for rule, found, said in zip(self._rules, self._counts, self._said, strict=True)
         }
+
+
+def _of_terms(rule: Rule) -> bool:
+    return rule.detector == "new-term"
 
 
 def groups(rule: Rule, hit: Hit, taxonomy: Taxonomy) -> Iterable[str | None]:

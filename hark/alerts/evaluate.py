@@ -8,7 +8,7 @@ Where a source may have missed mentions, its own are taken out, and so is the sh
 usually has in the series: the others go on being judged. A series that is mostly that source's is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from math import log
 from typing import Literal
@@ -16,16 +16,20 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from hark.alerts import change, flatline
+from hark.alerts import change, counts, flatline
 from hark.alerts.change import Change
 from hark.alerts.counts import BUCKET_MS, Cell, Cells, Counts, closes
-from hark.alerts.detector import EXPECTATION_VARIANCE, Detector, Options, severity_of, surprise
+from hark.alerts.detector import EXPECTATION_VARIANCE, Detector, Options, highest, severity_of, surprise
 from hark.alerts.flatline import Flatline
 from hark.alerts.holidays import Day
+from hark.alerts.new_term import DISPERSION as TERM_DISPERSION
+from hark.alerts.new_term import MOST_LASTING, Heard, Memory, group_of, term_of
 from hark.alerts.rules import BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import FatalError
-from hark.core.protocols import Gap
+from hark.core.protocols import Gap, Store
+from hark.query.fields import Taxonomy
+from hark.trends.rising import distinct
 
 MOST_SERIES = 2_000
 """Series of one rule. Later ones are not watched; how many mentions that concerns is counted."""
@@ -33,6 +37,8 @@ SPIKE_WINDOW_ROWS = 72
 """The detector's widest scale is six hours."""
 QUIET_MS = 3_600_000
 """An alert that is no spike's ends when its score has been below 1 for an hour."""
+PART_BUCKETS = 144
+"""What of new terms is read at a time: half a day."""
 CALM_ROWS, CALM_SURPRISE, CALM_MS = 6, 1.0, 2_700_000
 """A spike's ends when half hours have been nothing special for three quarters of an hour; the detector's own memory
 is longer, as its widest scale looks back six hours."""
@@ -127,6 +133,8 @@ class _State(Struct):
     series: list[_Series] = field(default_factory=list)
     not_watched: int = 0
     """Mentions of series beyond MOST_SERIES."""
+    terms: Memory | None = None
+    """Of the detector `new-term`; its series are the terms that are told of, or loud enough to be."""
 
 
 class _Said(Struct, frozen=True):
@@ -160,6 +168,12 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
     state = _restored(checkpoint, stretch.begin)
     by_group = {series.group: series for series in state.series}
     verdicts: list[Verdict] = []
+    if rule.detector == "new-term":
+        for start, heard in _heard(rule, state, stretch, lambda: by_group.keys()):
+            verdicts += _judge_terms(rule, by_group, start, heard)
+        state.series = list(by_group.values())
+        state.through = stretch.end
+        return verdicts, msgspec.msgpack.encode(state)
     for start in range(stretch.begin, stretch.end, BUCKET_MS):
         cells = stretch.cells.get(start, {})
         if cells:
@@ -173,6 +187,44 @@ def evaluate(rule: Rule, stretch: Stretch, checkpoint: bytes = b"") -> tuple[lis
             )
     state.through = stretch.end
     return verdicts, msgspec.msgpack.encode(state)
+
+
+def in_parts(
+    store: Store,
+    rule: Rule,
+    taxonomy: Taxonomy,
+    begin: int,
+    end: int,
+    live_since: int | None,
+    blind: Blind,
+    progress: Callable[[float], None] = lambda done: None,
+) -> Iterator[Stretch]:
+    """Read what a rule on new terms counts from `begin` to `end` (ms), some hours at a time, as it takes room.
+
+    Raises TransientError while the store is away.
+    """
+    for first in range(begin, end, PART_BUCKETS * BUCKET_MS):
+        last = min(end, first + PART_BUCKETS * BUCKET_MS)
+        cells = counts.read(store, [rule], taxonomy, first, last, live_since)[rule.name]
+        progress((last - begin) / (end - begin))
+        yield Stretch(first, last, cells, blind)
+
+
+def other_terms(
+    rule: Rule, stretches: Iterable[Stretch], multiples: Sequence[float]
+) -> dict[float, list[Verdict]]:
+    """Return what a rule on new terms with multiples of its threshold would say, in one pass over the mentions."""
+    state: _State | None = None
+    lasting: dict[float, dict[str | None, _Series]] = {multiple: {} for multiple in multiples}
+    said: dict[float, list[Verdict]] = {multiple: [] for multiple in multiples}
+    for stretch in stretches:
+        state = state or _State(stretch.begin)
+        every = _heard(rule, state, stretch, lambda: {name for known in lasting.values() for name in known})
+        for start, heard in every:
+            for multiple in multiples:
+                other = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
+                said[multiple] += _judge_terms(other, lasting[multiple], start, heard)
+    return said
 
 
 def others(rule: Rule, stretch: Stretch, multiples: Sequence[float]) -> dict[float, list[Verdict]]:
@@ -333,6 +385,71 @@ def _judge(
     return _told(rule, series, start, said)
 
 
+def _heard(
+    rule: Rule, state: _State, stretch: Stretch, lasting: Callable[[], Set[str | None]]
+) -> Iterator[tuple[int, list[Heard]]]:
+    """Yield what stands out among the terms, bucket by bucket; `lasting` are the series that go on being judged."""
+    memory = state.terms = state.terms or Memory()
+    sums = memory.sums()
+    window = rule.window_seconds // BUCKET_SECONDS
+    for start in range(stretch.begin, stretch.end, BUCKET_MS):
+        blind = stretch.blind.get(start, frozenset())
+        whole: dict[str, int] = {}
+        heard: dict[str, tuple[int, int]] = {}
+        for name, cell in stretch.cells.get(start, {}).items():
+            here = [found for source, found in cell.items() if source not in blind]
+            mentions, voices = sum(found[0] for found in here), sum(found[1] for found in here)
+            group, term = rule.divided(name)
+            if not here:
+                continue
+            if term:
+                heard[name or ""] = mentions, voices
+            else:
+                whole[group or ""] = mentions
+        known = frozenset(name for name in lasting() if name is not None)
+        yield start, memory.update(start, window, whole, heard, known, sums)
+
+
+def _judge_terms(
+    rule: Rule, by_name: dict[str | None, _Series], start: int, heard: Sequence[Heard]
+) -> list[Verdict]:
+    """Judge the terms that stand out; a series is one while it is loud or told of."""
+    known = {found.name: found for found in heard}
+    verdicts = []
+    for name in [*by_name.keys(), *_begun_terms(rule, by_name, heard)]:
+        assert name is not None
+        found = known[name]
+        series = by_name.setdefault(name, _Series(name))
+        series.rows = list(found.rows)
+        score = found.evidence / rule.threshold
+        lasting = _lasting(series, start, score >= 1 and found.voices >= rule.minimum_volume, False)
+        edge = highest(found.bar * rule.threshold, found.expected, TERM_DISPERSION)
+        said = _Said(float(found.mentions), found.expected, edge, score, lasting, len(series.rows))
+        verdicts.append(_told(rule, series, start, said))
+        if not lasting:
+            del by_name[name]
+    return verdicts
+
+
+def _begun_terms(rule: Rule, by_name: Mapping[str | None, _Series], heard: Sequence[Heard]) -> list[str]:
+    """Return the terms that begin, the strongest first: those that no other one says better, a few at a time."""
+    loud = {
+        found.name: found.evidence
+        for found in heard
+        if found.evidence >= rule.threshold and found.voices >= rule.minimum_volume
+    }
+    mentions = {found.name: found.mentions for found in heard}
+    begun: list[str] = []
+    for group in sorted({group_of(name) for name in loud}):
+        lasting = {term_of(name): name for name in by_name if name is not None and group_of(name) == group}
+        here = lasting | {term_of(name): name for name in loud if group_of(name) == group}
+        kept = distinct(here, {term: mentions[name] for term, name in here.items()})
+        new = [here[term] for term in kept if term not in lasting]
+        new.sort(key=lambda name: (-loud[name], name))
+        begun += new[: max(0, MOST_LASTING - len(lasting))]
+    return begun
+
+
 def _counted(
     rule: Rule, series: _Series, cell: Cell, blind: frozenset[str]
 ) -> tuple[tuple[int, int] | None, float]:
@@ -442,11 +559,12 @@ def _window(rule: Rule, series: _Series, start: int, rows: int) -> Window:
     observed, every = sum(row[0] for row in taken), sum(row[1] for row in taken)
     end = start + BUCKET_MS
     share = rule.metric in ("share-negative", "share")
+    of_terms = rule.detector == "new-term"
     expected = sum(row[2] for row in reversed(taken))
     if rule.detector == "threshold":
         expected = rule.threshold * every if share else rule.threshold
-    # Of a silence what was expected is the volume, of a share what it is taken of.
-    volume = round(expected) if rule.detector == "flatline" else every if share else observed
+    # Of a silence what was expected is the volume, of a share what it is taken of, of a new term the voices.
+    volume = round(expected) if rule.detector == "flatline" else every if share or of_terms else observed
     dispersion = 0.0
     if series.spike is not None:
         dispersion = series.spike.dispersion

@@ -2,27 +2,29 @@
 
 Every figure is counted from mentions, or adds up with such counts: the observed parts are the matches of the query
 that stands beside each, and the parts that were expected share the expectation as the week before shared its
-mentions. Mentions that came too late to be judged, and those of a source that was away, are in none of them.
+mentions. Mentions that came too late to be judged, and those of a source that was away, are in none of them; what
+came too late is taken out of the week before as well, so that an explanation is the same whenever it is made.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Literal
 
 from msgspec import Struct
 
-from hark.alerts.counts import authored, bucket_of, reach, timely
+from hark.alerts.counts import Timely, authored, bucket_of, reach, timely
 from hark.alerts.detector import surprise
 from hark.alerts.evaluate import Blind, Window
 from hark.alerts.rules import BETWEEN, BUCKET_SECONDS, Rule
 from hark.core.clock import from_ms
 from hark.core.protocols import Hit, Store
-from hark.core.tree import And, Field, Node, Not, Or, Phrase, Query, Term
+from hark.core.tree import And, Field, Node, Not, Or, Query
 from hark.query.explain import text_of
 from hark.query.fields import Taxonomy, values_of
 from hark.query.match import Document, Matcher
-from hark.trends.rising import events, said_in
+from hark.trends.rising import either, events, said_in
 
 REFERENCE = timedelta(days=7)
 MOST_PARTS = 4
@@ -52,6 +54,8 @@ class Contribution(Struct, frozen=True):
 class Explanation(Struct, frozen=True):
     """The excess of a window and its parts, in hundredths; each list adds up to the excess exactly.
 
+    It is that of what is still there: what was deleted or edited since it was judged is in no part.
+
     A mention of several topics (places, terms) counts with the first of them in the list alone; the last part has
     none of them. `core` finds the mentions that the alert is about, by its topics if some lead; `said` those that say
     what is new in it, of any topic of the same brand ("" where nothing is).
@@ -69,23 +73,49 @@ class Explanation(Struct, frozen=True):
 
 
 class Evidence:
-    """What alerts are explained from: the store, as it was when the buckets were judged."""
+    """What alerts are explained from: the store, as it was when the buckets were judged.
 
-    def __init__(self, store: Store, taxonomy: Taxonomy, blind: Blind, live_since: int | None) -> None:
+    `learned` is when (ms) each rule learned from the time before `live_since` (see counts.timely).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        taxonomy: Taxonomy,
+        blind: Blind,
+        live_since: int | None,
+        learned: Mapping[str, int | None] | None = None,
+    ) -> None:
         self.store = store
         self.taxonomy = taxonomy
         self.blind = blind
         self._live_since = live_since
+        self._learned = learned or {}
 
     def hits(self, query: Query, window: Window, rule: Rule) -> list[Hit]:
         """Return the mentions of `window` that were judged, oldest first."""
-        test = timely(rule.allowance_seconds, self._live_since)
+        test = self.timely(rule)
         found = [
             hit
             for hit in self.store.search(query, from_ms(window.begin), from_ms(window.end), limit=None)
             if test(hit.mention) and not self._left_out(hit, window)
         ]
         return sorted(found, key=lambda hit: (hit.mention.created_at, hit.mention.id))
+
+    def timely(self, rule: Rule) -> Timely:
+        """Return whether a mention had been collected when its bucket was judged."""
+        return timely(rule.allowance_seconds, self._live_since, self._learned.get(rule.name))
+
+    def late(self, query: Query, begin: int, end: int, rule: Rule) -> list[Document]:
+        """Return what matches from `begin` to `end` (ms) and had not been collected in time."""
+        if self._live_since is None:
+            return []
+        test = self.timely(rule)
+        return [
+            Document(hit.mention, hit.enrichment, self.taxonomy)
+            for hit in self.store.search(query, from_ms(begin), from_ms(end), limit=None)
+            if not test(hit.mention)
+        ]
 
     def without(self, window: Window) -> tuple[Node, ...]:
         """Return what a query must leave out in `window`: what was not judged, and sources while they were away."""
@@ -112,7 +142,7 @@ def explain(evidence: Evidence, rule: Rule, group: str | None, window: Window) -
     about = _leading(topic_parts, topics) or _leading(term_parts, terms)
     return Explanation(
         sides.query().text,
-        (window.observed * 100 - expected) / 100,
+        (sides.observed(()) * 100 - expected) / 100,
         topics,
         _contributions(sides, _sources(sides), expected),
         _contributions(sides, _authors(sides), expected),
@@ -139,6 +169,9 @@ class Sides:
         self._without = evidence.without(window)
         self._begin = from_ms(window.begin)
         self.rule, self.group = rule, group
+        self._timely = evidence.timely(rule)
+        week = window.begin - REFERENCE // timedelta(milliseconds=1)
+        self._late = evidence.late(rule.selection(group), week, window.begin, rule)
         self.hits = evidence.hits(rule.selection(group), window, rule)
         self.documents = [Document(hit.mention, hit.enrichment, evidence.taxonomy) for hit in self.hits]
         self._weights = _weights(rule, self.hits)
@@ -150,12 +183,7 @@ class Sides:
 
     def within(self, narrowed: Sequence[Node]) -> list[int]:
         """Return the places of the window's mentions that match all of `narrowed`."""
-        if not narrowed:
-            return list(range(len(self.documents)))
-        matchers = [Matcher(Query("", node)) for node in narrowed]
-        return [
-            at for at, document in enumerate(self.documents) if all(one.matches(document) for one in matchers)
-        ]
+        return _matching(self.documents, narrowed)
 
     def observed(self, narrowed: Sequence[Node]) -> int:
         """Return what the metric counts of them."""
@@ -164,7 +192,8 @@ class Sides:
     def before(self, *narrowed: Node) -> int:
         """Return how many mentions match in the week before."""
         query = self.rule.selection(self.group, *narrowed)
-        return self._store.count(query, self._begin - REFERENCE, self._begin)
+        counted = self._store.count(query, self._begin - REFERENCE, self._begin)
+        return max(0, counted - len(_matching(self._late, narrowed)))
 
     def part(self, value: str, *narrowed: Node) -> _Part:
         """Return a part of the window and of the week before."""
@@ -185,11 +214,25 @@ class Sides:
         if field != "place" or now:
             for bucket in self._store.histogram(query, _DAY_SECONDS, since, self._begin, by=field):
                 before[bucket.group or ""] += bucket.count
+            for at in _matching(self._late, narrowed):
+                late = self._late[at]
+                before.subtract(values_of(field, late.mention, late.enrichment, self.taxonomy))
+            before = +before
         return {value: (now[value], before[value]) for value in now.keys() | before.keys()}
 
     def said_before(self) -> Iterable[Hit]:
-        """Yield the newest mentions before the window."""
-        return self._store.search(self.rule.selection(self.group), None, self._begin, limit=_COMPARED)
+        """Yield the newest mentions before the window; beside a new term, of all that is said in its group."""
+        selection = self.rule.selection(self.rule.divided(self.group)[0])
+        found = self._store.search(selection, None, self._begin, limit=None)
+        return islice((hit for hit in found if self._timely(hit.mention)), _COMPARED)
+
+
+def _matching(documents: Sequence[Document], narrowed: Sequence[Node]) -> list[int]:
+    """Return the places of the documents that match all of `narrowed`."""
+    if not narrowed:
+        return list(range(len(documents)))
+    matchers = [Matcher(Query("", node)) for node in narrowed]
+    return [at for at, document in enumerate(documents) if all(one.matches(document) for one in matchers)]
 
 
 def _sources(sides: Sides) -> list[_Part]:
@@ -244,18 +287,10 @@ def _terms(sides: Sides) -> list[_Part]:
     excluded: tuple[Node, ...] = ()
     if before:
         for terms, _, _ in events(now, before)[:MOST_PARTS]:
-            node = _either(terms)
+            node = either(terms)
             parts.append(sides.part(terms[0], node, *excluded))
             excluded = (*excluded, Not(node))
     return [*parts, sides.part(OTHER, *excluded)]
-
-
-def _either(terms: Sequence[str]) -> Node:
-    nodes: list[Term | Phrase] = []
-    for term in terms:
-        words = term.split(" ")
-        nodes.append(Term(term) if len(words) == 1 else Phrase(tuple(Term(word) for word in words)))
-    return nodes[0] if len(nodes) == 1 else Or(tuple(nodes))
 
 
 def _leading(parts: Sequence[_Part], found: Sequence[Contribution]) -> list[Node]:

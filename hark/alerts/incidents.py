@@ -19,6 +19,7 @@ from hark.alerts.evaluate import Verdict, Window, told_at
 from hark.alerts.events import EventKind
 from hark.alerts.explain import OTHER, Evidence, Explanation, explain
 from hark.alerts.rules import Rule
+from hark.alerts.terms import term_in_words
 from hark.alerts.voices import Concentration, concentration, leading_place, representative
 from hark.core.clock import from_ms, to_ms
 from hark.core.protocols import Hit
@@ -383,15 +384,25 @@ def headline(incident: Incident, rules: Mapping[str, Rule]) -> str:
     member = incident.leading
     rule = rules[member.rule]
     explanation = incident.explanation
+    group, _ = rule.divided(member.group)
     topic = ""
     if explanation is not None:
         leads = [part for part in explanation.topics if part.value != OTHER and part.excess > 0]
         # What the series is grouped by stands there already.
         topic = leads[0].value if leads and leads[0].value not in (member.group or "") else ""
-    who = " · ".join(filter(None, (member.group or "all", topic))) + (
+    new = _new_term(incident, rules)
+    said = f"“{term_in_words(new)}” is new" if new else ""
+    who = " · ".join(filter(None, (group or "all", said, topic))) + (
         f" at {incident.place}" if incident.place else ""
     )
     return f"{who}: {_figures(member, rule)}, since {from_ms(incident.since):%H:%M} UTC, {_state(incident)}"
+
+
+def _new_term(incident: Incident, rules: Mapping[str, Rule]) -> str:
+    """Return the new term that an incident is told by: that of its leading series, or its members' most said one."""
+    members = sorted(incident.members, key=lambda one: (one is not incident.leading, -one.observed))
+    terms = (rules[one.rule].divided(one.group)[1] for one in members if one.rule in rules)
+    return next(filter(None, terms), "")
 
 
 def _figures(member: Member, rule: Rule) -> str:

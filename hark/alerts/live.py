@@ -15,7 +15,7 @@ import structlog
 from hark.alerts import counts, incidents
 from hark.alerts.counts import BUCKET_MS, Counts
 from hark.alerts.detector import severity_of
-from hark.alerts.evaluate import Blind, Stretch, Verdict, blind_of, closed_until, evaluate
+from hark.alerts.evaluate import Blind, Stretch, Verdict, blind_of, closed_until, evaluate, in_parts
 from hark.alerts.events import IncidentEvent
 from hark.alerts.explain import Evidence
 from hark.alerts.incidents import REOPENS_MS, Follower, Happening, Incident, Member
@@ -157,16 +157,19 @@ class Watch:
         begin = self._first(end)
         _log.info("learning from the past", rules=[rule.name for rule in new], since=str(from_ms(begin)))
         blind = blind_in(self._state, begin, end)
+        whole = [rule for rule in new if rule.detector != "new-term"]
         counted = (
-            counts.read(self._store, new, self._taxonomy, begin, end, clock.live_since_ms) if new else {}
+            counts.read(self._store, whole, self._taxonomy, begin, end, clock.live_since_ms) if whole else {}
         )
         follower = Follower(self._rules, self._evidence(blind, clock))
         shown = max(begin, end - int(SHOWN.total_seconds()) * 1000)
         found: dict[str, tuple[str, bytes]] = {}
         said: dict[str, list[Verdict]] = {}
         for rule in new:
-            stretch = Stretch(_begin_of(counted[rule.name], end), end, counted[rule.name], blind)
-            said[rule.name], checkpoint = evaluate(rule, stretch)
+            said[rule.name], checkpoint = [], b""
+            for stretch in self._past(rule, counted, blind, begin, end, clock):
+                more, checkpoint = evaluate(rule, stretch, checkpoint)
+                said[rule.name] += more
             found[rule.name] = rule.identity, checkpoint
         happened: list[Happening] = []
         recorded: dict[str, Incident] = {}
@@ -186,6 +189,14 @@ class Watch:
             for incident in recorded.values():
                 self._save(connection, incident)
         return True
+
+    def _past(
+        self, rule: Rule, counted: Mapping[str, Counts], blind: Blind, begin: int, end: int, clock: AlertClock
+    ) -> Iterable[Stretch]:
+        """Return what a rule counts of the past: of new terms in parts, read as they are judged."""
+        if rule.detector == "new-term":
+            return in_parts(self._store, rule, self._taxonomy, begin, end, clock.live_since_ms, blind)
+        return [Stretch(_begin_of(counted[rule.name], end), end, counted[rule.name], blind)]
 
     def _judge(self, clock: AlertClock, end: int) -> bool:
         """Judge the buckets from where all stand to `end`, and record what came of it."""

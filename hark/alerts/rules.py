@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from hark.alerts.holidays import NONE, Holidays, HolidaysEntry, holidays_of
+from hark.alerts.terms import node_of
 from hark.core.errors import SettingsError
 from hark.core.tree import And, Field, Node, Not, Or, Query
 from hark.query import QueryError, parse
@@ -27,7 +28,7 @@ _JUDGING = "1"
 """Changes when the same counts would be judged otherwise: checkpoints of before are then of no use."""
 
 Metric = Literal["count", "complaints", "share-negative", "share", "reach", "authors"]
-DetectorKind = Literal["spike", "threshold", "flatline", "change", "ratio", "source"]
+DetectorKind = Literal["spike", "threshold", "flatline", "change", "ratio", "new-term", "source"]
 GROUPS = ("brand", "topic", "source", "place", "country", "lang")
 SHARES = ("share-negative", "share")
 
@@ -37,6 +38,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "flatline": ("count", "complaints", "reach", "authors"),
     "change": SHARES,
     "ratio": ("count", "complaints", "reach", "authors"),
+    "new-term": ("count", "complaints"),
     "source": ("count",),
 }
 """The metrics that each detector can look at."""
@@ -166,14 +168,24 @@ class Rule(Struct, frozen=True):
             return (_NEGATIVE,)
         return (self.part.root,) if self.metric == "share" and self.part is not None else ()
 
+    def divided(self, series: str | None) -> tuple[str | None, str]:
+        """Return the group of a series, and the term that it is of, "" where it is of none."""
+        if self.detector != "new-term" or series is None or series.count(BETWEEN) < len(self.group_by):
+            return series, ""
+        group, _, term = series.rpartition(BETWEEN)
+        return group or None, term
+
     def selection(self, group: str | None, *more: Node) -> Query:
         """Return the query whose matches are what an alert on the series `group` counts, narrowed by `more`."""
         parts = [] if self.query.text.strip() == "" else [self.query.root]
+        group, term = self.divided(group)
         if self.group_by and group is not None:
             parts += [
                 Field(name, "=", value)
                 for name, value in zip(self.group_by, group.split(BETWEEN), strict=True)
             ]
+        if term:
+            parts.append(node_of(term))
         parts += (*self.narrowing(), *more)
         flat: list[Node] = []
         for part in parts:

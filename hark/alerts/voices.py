@@ -6,7 +6,7 @@ from math import log, sqrt
 
 from msgspec import Struct
 
-from hark.alerts.counts import authored
+from hark.alerts.counts import authored, copy_group
 from hark.core.protocols import Hit
 from hark.core.tokens import tokens
 
@@ -115,8 +115,3 @@ def leading_place(hits: Sequence[Hit]) -> str:
         named.update(places)
     value, count = min(named.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return value if count >= max(3, _LEADING_SHARE * len(hits)) else ""
-
-
-def copy_group(hit: Hit) -> str:
-    """Return what a mention has in common with its reposts and copies."""
-    return hit.enrichment.fingerprint or hit.mention.repost_of or hit.mention.id

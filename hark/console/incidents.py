@@ -182,7 +182,8 @@ def _brand(member: Member, rule: Rule | None) -> str | None:
     """Return the brand that a series is of, None where it is not of one alone."""
     if rule is None or "brand" not in rule.group_by or member.group is None:
         return None
-    values = member.group.split(BETWEEN)
+    group, _ = rule.divided(member.group)
+    values = (group or "").split(BETWEEN)
     return values[rule.group_by.index("brand")] if len(values) == len(rule.group_by) else None
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from math import log, sqrt
@@ -77,7 +77,7 @@ def rising(
     before = [said_in(hit) for hit in read(store, compared, count_compared, most)]
     found = []
     for terms, beside, score in events(said, before):
-        node = _either(terms)
+        node = either(terms)
         first, second = now.where(node).counted(store), compared.where(node).counted(store)
         # What rose in the rest alone, once the events above were set aside, is no news to a reader.
         if first.count > second.count or first.count * count_compared > second.count * count:
@@ -226,16 +226,23 @@ def _candidates(now: _Side, before: _Side) -> set[str]:
         odds, score = scored(count, before.counts[term], now.all, before.all)
         if _changes(count, odds, score) and _is_found(term):
             scores[term] = score
-    terms = set(scores)
-    for pair in [term for term in scores if " " in term]:
-        words = [word for word in pair.split(" ") if word in scores]
+    terms = distinct(scores, counts)
+    return set(sorted(terms, key=lambda term: (-scores[term], term))[:_MOST_CANDIDATES])
+
+
+def distinct(rising: Iterable[str], counts: Mapping[str, int]) -> set[str]:
+    """Return the terms that rise without those that another of them says better; `counts` are of mentions."""
+    known = set(rising)
+    terms = set(known)
+    for pair in sorted(term for term in known if " " in term):
+        words = [word for word in pair.split(" ") if word in known]
         if not words:
             continue
         if len(words) == 2 and counts[pair] >= _PHRASE_SHARE * min(counts[word] for word in words):
             terms -= {word for word in words if counts[pair] >= _PHRASE_SHARE * counts[word]}
         else:  # a rising word beside its neighbour by chance
             terms.discard(pair)
-    return set(sorted(terms, key=lambda term: (-scores[term], term))[:_MOST_CANDIDATES])
+    return terms
 
 
 def _changes(mentions: int, odds: float, score: float) -> bool:
@@ -247,7 +254,8 @@ def _is_found(term: str) -> bool:
     return tokens(term) == term.split(" ")
 
 
-def _either(terms: Sequence[str]) -> Node:
+def either(terms: Sequence[str]) -> Node:
+    """Return the condition that finds what says one of these words and pairs of words."""
     nodes: list[Term | Phrase] = []
     for term in terms:
         words = term.split(" ")

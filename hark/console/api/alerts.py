@@ -328,6 +328,7 @@ def watches(rule: Rule) -> str:
         "flatline": f"far fewer than usual for {window}, though the sources answer",
         "change": f"changed against what is usual, within {window}",
         "ratio": f"more than its usual part of all, within {window}",
+        "new-term": f"a word, pair, hashtag or link hardly ever said before is said by several within {window}",
         "source": f"a source does not answer for {window}",
     }[rule.detector]
     if rule.detector == "source":

@@ -53,6 +53,7 @@ DETECTORS = {
     "flatline": "flatline: far fewer than usual",
     "change": "change: of a share",
     "ratio": "ratio: against the others of the group",
+    "new-term": "new term: said by several, hardly ever before",
     "source": "source: one that does not answer",
 }
 _Text = Annotated[str, Query(max_length=100)]

@@ -11,10 +11,17 @@ import msgspec
 import hark
 from enrich.comparison import Comparison
 from enrich.examples import Examples
+from enrich.finetune import Fitted
 from enrich.measures import Figure, Scores, Sureness, scores, sureness
 from enrich.training import Training, Validation, scores_by
 from hark.core.errors import SettingsError
 
+_WHAT = {
+    "additive": "A linear support vector machine over words, pairs of words, character n-grams and what the untrained "
+    "chain finds: {:,} features.",
+    "spacy": "A text classifier of spaCy's (TextCatBOW) over words, pairs of words and what the untrained chain finds; it "
+    "knows {:,} words.",
+}
 INTERVALS = "95 %, percentile bootstrap, 1,000 resamples, texts of one group together"
 
 
@@ -25,16 +32,20 @@ def write_card(
     today: date,
     folder: Path,
     comparison: Comparison | None = None,
+    second: Fitted | None = None,
 ) -> Path:
     """Write the card of a model beside it, as JSON and as Markdown; return the Markdown's path.
 
-    `comparison` is with the model that served when this one was made.
+    `comparison` is with the model that served when this one was made; `second` is its second opinion.
     """
-    card = _card(training, examples, file, today) | {"comparison": comparison}
+    card = _card(training, examples, file, today) | {
+        "comparison": comparison,
+        "second_opinion": _second(second),
+    }
     path = folder / f"{training.model.task}.md"
     try:
         path.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(card)) + b"\n")
-        path.write_text(_markdown(card, training), encoding="utf-8")
+        path.write_text(_markdown(card, training, second), encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     return path
@@ -133,7 +144,20 @@ def _sureness(found: Sureness) -> dict[str, Any]:
     }
 
 
-def _markdown(card: dict[str, Any], training: Training) -> str:
+def _second(second: Fitted | None) -> dict[str, Any] | None:
+    if second is None:
+        return None
+    return {
+        "base": second.opinion.base,
+        "precision": second.opinion.precision,
+        "below": second.opinion.below,
+        "asked": second.asked,
+        "without": _validation(second.without),
+        "together": _validation(second.together),
+    }
+
+
+def _markdown(card: dict[str, Any], training: Training, second: Fitted | None) -> str:
     groups = f", {card['groups']:,} groups" if card["groups"] is not None else ""
     lines = [
         f"# Model card: {card['task']}",
@@ -142,8 +166,8 @@ def _markdown(card: dict[str, Any], training: Training) -> str:
         f"texts of {card['file']} (hash {card['data']}){groups}; {card['unlabelled']:,} rows without a label and "
         f"{card['broken']:,} that cannot be read were left out.",
         "",
-        "A linear support vector machine over words, pairs of words, character n-grams and what the untrained chain "
-        f"finds: {card['features']:,} features. Handles and names of brands are masked. It speaks of texts in: "
+        _WHAT[training.model.kind].format(card["features"])
+        + " Handles and names of brands are masked. It speaks of texts in: "
         f"{', '.join(card['languages'])}. The labels are those of the texts above, with all their habits.",
         "",
         "## On texts unseen in training",
@@ -163,9 +187,31 @@ def _markdown(card: dict[str, Any], training: Training) -> str:
             "",
             *_of(training.left_out),
         ]
+    if second is not None:
+        lines += ["", *_markdown_of_second(second)]
     if card["comparison"] is not None:
         lines += ["", "## Beside the model that served", "", told(card["comparison"]) + "."]
     return "\n".join([*lines, "", f"Intervals: {card['intervals']}.", ""])
+
+
+def _markdown_of_second(second: Fitted) -> list[str]:
+    opinion = second.opinion
+    return [
+        "## Second opinion",
+        "",
+        f"{opinion.base}, fine-tuned ({opinion.precision}), is asked where the confidence is below {opinion.below:.3f}. "
+        "The figures above are without it. Those below are of one of the five folds: its network had learnt from the "
+        "other four alone, and the blend was fitted on the other half of the fold's groups. The network that serves has "
+        "learnt from all texts since, and no brand was left out: how it does on a brand never seen was not measured.",
+        "",
+        f"Asked of {second.asked:,} of {second.together.scores.texts:,} texts. Without it:",
+        "",
+        *_summary(second.without.scores, second.without.sureness),
+        "",
+        "With it:",
+        "",
+        *_of(second.together),
+    ]
 
 
 def told(found: Comparison) -> str:

@@ -1,12 +1,13 @@
 """Whether a new model is better than the one that serves: both on texts that neither learnt from, beyond noise.
 
+A model with a second opinion is judged together with it; of a new one only the fold counts that no part of it had seen.
 A model remembers its texts and groups by their marks. What the new file has beside them is labelled by the serving
 model as it is, and by the new kind of model as it came out of the folds that had neither the text nor its group. Both
 sets of labels are held against the people's on the same resamples (measures.difference). The new one is better where the
 whole interval of the difference in macro-F1 is above nought, and that of accuracy is not below it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, structs
@@ -15,6 +16,7 @@ from enrich.examples import MARK_BYTES, Examples, mark_of_group, mark_of_text
 from enrich.measures import Difference, Figure, difference, scores
 from enrich.model import Models, Trained
 from enrich.phrasebook import Phrasebook
+from enrich.second_opinion import Second
 from enrich.training import Training, drafts_of
 from hark.core.protocols import Enricher
 
@@ -28,6 +30,8 @@ class Served(NamedTuple):
     steps: Sequence[Enricher]
     names: frozenset[str]
     book: Phrasebook
+    seconds: Mapping[str, Second] = {}
+    """Second opinions of the models that are compared, by their hashes."""
 
 
 class Comparison(Struct, frozen=True):
@@ -80,7 +84,9 @@ def _on_unseen(training: Training, serving: Trained, served: Served) -> Comparis
     for mark, fold in zip(marks, training.fold_of, strict=True):
         fold_of.setdefault(mark, set()).add(fold)
     # A text with a copy in another fold is known to the model that judged it.
-    places = [i for i, mark in enumerate(marks) if not known[i] and len(fold_of[mark]) == 1]
+    places = [
+        i for i, mark in enumerate(marks) if training.said[i] and not known[i] and len(fold_of[mark]) == 1
+    ]
     return _compared(every.chosen(places), len(every), serving, [training.said[i] for i in places], served)
 
 
@@ -95,7 +101,8 @@ def said_by(model: Trained, texts: Sequence[str], served: Served) -> list[str]:
     drafts = drafts_of(texts, served.steps)
     languages = tuple({draft.language.code for draft in drafts})
     of_all = structs.replace(model, languages=languages, mood="")
-    Models([of_all], served.names, served.book).enrich(drafts)
+    seconds = {model.task: served.seconds[model.second]} if model.second else {}
+    Models([of_all], served.names, served.book, seconds).enrich(drafts)
     if model.task == "sentiment":
         return [draft.sentiment.label for draft in drafts]
     return [draft.topics[0].id for draft in drafts]

@@ -58,13 +58,17 @@ class Fitted(Struct, frozen=True):
     without: Validation
     together: Validation
     """With a blend fitted on the other half of the fold's groups."""
+    said: tuple[str, ...]
+    """The label of each example of that fold, of both together; "" for those of the others."""
     asked: int
     """Of how many of those texts it was asked."""
 
 
-def steps_of_fine_tuning(count: int, held_out: int) -> int:
-    """Return how often `fit` will report progress for so many texts, of which so many are held out."""
-    return sum(EPOCHS * -(-max(1, round(LEARNT * each)) // BATCH) for each in (count - held_out, count)) + 1
+def steps_of_fine_tuning(training: Training) -> int:
+    """Return how often `fit` will report progress."""
+    count = len(training.fold_of)
+    learnt = (max(1, round(LEARNT * each)) for each in (count - training.fold_of.count(_FOLD), count))
+    return sum(EPOCHS * -(-each // BATCH) for each in learnt) + 1
 
 
 def fit(training: Training, base: str, seed: int, progress: Progress) -> Fitted:
@@ -94,7 +98,7 @@ def fit(training: Training, base: str, seed: int, progress: Progress) -> Fitted:
     said[doubted] = tuned(~held_out).log_probabilities([texts[at] for at in doubted])
     progress()
     first, second, bias, sureness = _blended(shares[doubted], said[doubted], truth[doubted], weights)
-    without, together, asked = _validated(training, truth, said, doubted, below, weights)
+    validated = _validated(training, truth, said, doubted, below, weights)
     network = tuned(np.ones(len(truth), dtype=bool))
     opinion = Opinion(
         labels,
@@ -109,7 +113,7 @@ def fit(training: Training, base: str, seed: int, progress: Progress) -> Fitted:
         seed,
         **packed(network),  # type: ignore[arg-type]  # its fields
     )
-    return Fitted(opinion, without, together, asked)
+    return Fitted(opinion, *validated)
 
 
 def _fine_tuned(
@@ -218,7 +222,7 @@ def _validated(
     doubted: NDArray[np.int64],
     below: float,
     weights: Floats,
-) -> tuple[Validation, Validation, int]:
+) -> tuple[Validation, Validation, tuple[str, ...], int]:
     """Return how the held-out fold's labels did without and with it, blended as the other half of the groups has it."""
     examples = training.examples
     places = np.flatnonzero(np.array(training.fold_of) == _FOLD)
@@ -240,4 +244,7 @@ def _validated(
         best[rows], shares[rows] = mixed.argmax(axis=1), shares_of(mixed, sureness)
         asked += len(rows)
     together = validation(examples, training.model.labels, best[places], shares[places], places.tolist())
-    return without, together, asked
+    given = [""] * len(truth)
+    for at in places:
+        given[at] = training.model.labels[best[at]]
+    return without, together, tuple(given), asked

@@ -15,6 +15,8 @@ from hark.core.errors import SettingsError
 if TYPE_CHECKING:  # these load libraries that --help does without
     from enrich.comparison import Comparison, Served
     from enrich.examples import Examples
+    from enrich.finetune import Fitted
+    from enrich.second_opinion import Second
     from enrich.shelf import Shelf
     from enrich.training import Training
 
@@ -48,6 +50,18 @@ def examples_options(command: F) -> F:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Another file with the same columns, on which to compare with the model that serves.",
 )
+@click.option(
+    "--second-opinion",
+    help="Sentence model to fine-tune, a folder or an installed package: asked where the model is least sure. Takes minutes.",
+)
+@click.option(
+    "--model",
+    "kind",
+    type=click.Choice(["additive", "spacy"]),
+    default="additive",
+    show_default=True,
+    help="What learns: sums of words, pairs and character n-grams, or a text classifier of spaCy's.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same model.")
 @click.pass_context
 def command(
@@ -63,6 +77,8 @@ def command(
     source: str | None,
     out: Path,
     held_out: Path | None,
+    second_opinion: str | None,
+    kind: str,
     seed: int,
 ) -> None:
     """Learn labels of any name from the rows of a CSV file (UTF-8; .csv.gz is unpacked).
@@ -81,13 +97,18 @@ def command(
     from enrich.comparison import Served
     from enrich.examples import Columns, read
     from enrich.features import names_of_brands
-    from enrich.model import Task, write
+    from enrich.model import Kind, Task, write
     from enrich.phrasebook import load as load_phrasebook
     from enrich.shelf import opened
     from enrich.training import steps_of_training, train
     from hark.settings import load
     from hark.wiring import chain_of
 
+    if second_opinion is not None:
+        from enrich.second_opinion import sentence_model, torch_for
+
+        sentence_model(second_opinion)
+        torch_for("--second-opinion")
     settings = load(config, data)
     columns = Columns(text, label, group, brand, source)
     examples = read(file, columns)
@@ -109,6 +130,7 @@ def command(
             seed,
             lambda: bar.update(1),
             [step for step in chain.steps if step.name == "intent"],
+            cast(Kind, kind),
         )
     for name, count in found.rare.items():
         click.echo(f"{label} {name!r} has {count} texts, too few to learn from: left out", err=True)
@@ -121,15 +143,52 @@ def command(
         click.echo(
             f"on brands unseen: accuracy {left_out.scores.accuracy}, macro-F1 {left_out.scores.macro_f1}"
         )
+    fitted = _fine_tuned(found, second_opinion, seed) if second_opinion is not None else None
     with opened(out, cast(Task, task)) as shelf:
-        comparison = _beside_what_serves(shelf, found, Served(steps, names, book), others)
         folder = shelf.part()
+        seconds: dict[str, Second] = {}
+        if fitted is not None:
+            found, seconds = _with_second_opinion(found, fitted, folder)
+        comparison = _beside_what_serves(shelf, found, Served(steps, names, book, seconds), others)
         write(found.model, folder)
-        write_card(found, examples, file.name, datetime.now(UTC).date(), folder, comparison)
+        write_card(found, examples, file.name, datetime.now(UTC).date(), folder, comparison, fitted)
         shelf.keep()
         _decide(shelf, comparison)
     if examples.broken:
         context.exit(1)
+
+
+def _fine_tuned(found: "Training", base: str, seed: int) -> "Fitted":
+    """Return a second opinion beside the model, and tell how both do."""
+    from enrich.finetune import fit, steps_of_fine_tuning
+
+    with click.progressbar(
+        length=steps_of_fine_tuning(found),
+        label="fine-tuning",
+        file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
+    ) as bar:
+        fitted = fit(found, base, seed, lambda: bar.update(1))
+    without, together = fitted.without.scores, fitted.together.scores
+    click.echo(
+        f"with a second opinion on {fitted.asked:,} of {together.texts:,} texts unseen: accuracy {together.accuracy}, "
+        f"macro-F1 {together.macro_f1}; on the same texts without it: {without.accuracy}, {without.macro_f1}"
+    )
+    return fitted
+
+
+def _with_second_opinion(
+    found: "Training", fitted: "Fitted", folder: Path
+) -> "tuple[Training, dict[str, Second]]":
+    """Write the second opinion; return the training with a model that asks it, and the opinion by its hash."""
+    from msgspec import structs
+
+    from enrich.second_opinion import read, write
+
+    task = found.model.task
+    digest = write(fitted.opinion, folder, task)
+    model = structs.replace(found.model, second=digest)
+    return structs.replace(found, model=model, said=fitted.said), {digest: read(folder, task, digest)}
 
 
 def _beside_what_serves(
@@ -137,12 +196,15 @@ def _beside_what_serves(
 ) -> "Comparison | None":
     """Return how the new model does beside the one that serves; None where none does."""
     from enrich.comparison import compare, not_compared
-    from enrich.model import read
+    from enrich.model import read, seconds_of
 
     if not shelf.serves:
         return None
     try:
         serving = read(shelf.model)
+        if serving.second:
+            second = seconds_of(shelf.folder, [serving])[serving.task]
+            served = served._replace(seconds={**served.seconds, serving.second: second})
     except SettingsError as error:
         return not_compared(str(error))
     return compare(found, serving, served, held_out)

@@ -251,7 +251,7 @@ def _amounts(text: str) -> Iterator[Entity]:
         number = _number(match["n1"] or match["n2"])
         factor = _FACTORS.get((match["k1"] or match["k2"] or "").strip().lower(), 1)
         currency = (
-            _CURRENCIES[match["sign"].lower()] if match["sign"] else _CURRENCY_WORDS[match["word"].lower()]
+            _CURRENCIES[match["sign"].lower()] if match["sign"] else _CURRENCY_WORDS[match["word"].casefold()]
         )
         value = number * factor
         written = f"{value:.2f}" if value % 1 else f"{value:.0f}"
@@ -282,7 +282,7 @@ def _dates(text: str, begin: int, stop: int) -> Iterator[Entity]:
             year = match["y2"]
         else:
             name = match["m3"] or match["m4"]
-            month = _MONTHS[name[:3].lower()] if name else int(match["m1"])
+            month = _MONTHS[name[:3].casefold()] if name else int(match["m1"])
             day = int(match["d1"] or match["d3"] or match["d4"])
             year = match["y1"] or match["y3"] or match["y4"]
         if year is not None and len(year) == 2:

@@ -77,6 +77,7 @@ def test_flight_numbers(text: str, expected: list[tuple[str, str, str]]) -> None
         ("70 bucks a seat", "70 USD"),
         ("25 dollars", "25 USD"),
         ("C$40", "40 CAD"),
+        ("$ and 7 dollar\u017f", "7 USD"),
     ],
 )
 def test_amounts_come_in_one_form(text: str, value: str) -> None:
@@ -96,6 +97,7 @@ def test_amounts_come_in_one_form(text: str, value: str) -> None:
         ("17 Feb wifi", "--02-17"),
         ("until 3/4", "--03-04"),
         ("29 February", "--02-29"),
+        ("at 1234-5 on \u017fept 4", "--09-04"),
     ],
 )
 def test_dates_come_as_iso_8601(text: str, value: str) -> None:

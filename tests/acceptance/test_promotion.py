@@ -98,6 +98,20 @@ def test_beside_a_damaged_model_the_new_one_is_kept_and_what_to_do_is_said(tmp_p
     assert "damaged" in str(done.exception)
 
 
+def test_a_classifier_of_spacys_is_trained_by_one_option_and_compared_like_any_other(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    file = labels(tmp_path / "labels.csv", 150, 2)
+    train(file, models, "--model", "spacy")
+    assert shown(models)["serves"]["kind"] == "spacy"
+    assert "A text classifier of spaCy's" in (models / "sentiment.md").read_text()
+    others = labels(tmp_path / "others.csv", 200, 3)
+    columns = ("--task", "sentiment", "--text", "text", "--label", "label", "--group", "author")
+    found = json.loads(hark("evaluate", others, *columns, "--models", models, "--json").stdout)
+    assert found["accuracy"]["low"] > 0.5
+    told = train(file, models, "--held-out", others)
+    assert "On 200 texts of 80 groups that neither learnt from" in told
+
+
 @pytest.mark.parametrize("what", ["promote", "rollback"])
 def test_where_there_is_nothing_to_promote_it_is_said(tmp_path: Path, what: str) -> None:
     done = hark("models", what, tmp_path, "--task", "topic")

@@ -5,7 +5,8 @@
 Simulated: weeks of 6,000 mentions a day on three platforms, tagged as shipped, in an embedded store. From the
 eighth day on, every six hours a made-up word is put into the texts of one brand's next mentions by different people,
 over an hour: of 4 to 32 people. Between them lie what must not be told of: a word that one author repeats 30 times, a
-text that is reposted 30 times, and an hour in which `luggage` is in the texts of 60 people.
+text that is reposted 30 times, and an hour in which `flight` is in the texts of 60 people.
+For the same weeks, what a rule on the change of net sentiment tells of is counted too.
 
 Tweets: a CSV with `tweet_created`, `text`, `author_id` and `airline`, as they came; nothing is put in. What is told of is printed.
 """
@@ -42,6 +43,17 @@ DECOYS = ("one author", "one text", "swell")
 FIRST_DAY, EVERY = 8, timedelta(hours=6)
 _SYLLABLES = ("ba", "ko", "ri", "ta", "mu", "ze", "lo", "fi", "da", "ne", "gu", "sha", "vo", "pe")
 _BATCH = 5_000
+MOOD = Rule(
+    "mood",
+    "Mood",
+    parse(""),
+    "net-sentiment",
+    ("brand",),
+    "change",
+    window_seconds=7200,
+    minimum_volume=30,
+    direction="down",
+)
 
 
 def main() -> None:
@@ -74,6 +86,7 @@ def simulated(rule: Rule, days: int) -> None:
         since = END - timedelta(days=days - FIRST_DAY)
         found = run(store, rule, taxonomy, since, END)
         spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+        moods = run(store, MOOD, taxonomy, since, END).alerts
         store.close()
     weeks = (days - FIRST_DAY) / 7
     print(f"{len(written):,} mentions, {spent:.0f} s of CPU for the trial with its thresholds")
@@ -91,22 +104,22 @@ def simulated(rule: Rule, days: int) -> None:
         print(f"{kind:>10}{' people' if kind.isdigit() else '':7}: {len(delays)} of {len(words)} told{after}")
     simulator = Simulator("x", _options("x", days), lambda: END)
     others = [(word, alert) for word, alerts in told.items() if word not in planted for alert in alerts]
-    during = [
-        word
-        for word, alert in others
-        if any(
-            0
-            <= (alert.told_at - END).total_seconds() - one.begin
-            <= one.rise_seconds * 3 + one.fall_seconds * 4
-            for one in simulator.incidents
-        )
-    ]
+    during = [word for word, alert in others if _in_incident(simulator, alert)]
     print(f"others: {len(others)} in {weeks:.1f} weeks, of which {len(during)} in the simulator's incidents")
     print(
         "  " + ", ".join(f"{word} ({count})" for word, count in Counter(w for w, _ in others).most_common(40))
     )
     for point in found.curve:
         print(f"threshold {point.threshold:.2f}: {point.alerts} alerts")
+    known = sum(_in_incident(simulator, alert) for alert in moods)
+    print(f"net sentiment falls: {len(moods)} alerts, of which {known} in the simulator's incidents")
+
+
+def _in_incident(simulator: Simulator, alert: Alert) -> bool:
+    at = (alert.told_at - END).total_seconds()
+    return any(
+        0 <= at - one.begin <= one.rise_seconds * 3 + one.fall_seconds * 4 for one in simulator.incidents
+    )
 
 
 def mentions(days: int) -> Iterator[Tagged]:
@@ -136,7 +149,7 @@ def plant(written: list[Tagged], days: int, seed: int = 11) -> dict[str, tuple[s
     moment, turn = END - timedelta(days=days - FIRST_DAY) + timedelta(hours=1), 0
     while moment < END - timedelta(hours=3):
         kind = kinds[turn % len(kinds)]
-        word = "luggage" if kind == "swell" else "".join(draw.sample(_SYLLABLES, 4)) + str(turn)
+        word = "flight" if kind == "swell" else "".join(draw.sample(_SYLLABLES, 4)) + str(turn)
         hour = [
             at
             for at, one in enumerate(written)

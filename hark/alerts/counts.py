@@ -135,6 +135,8 @@ class _Tally:
                 value = int(part is not None and part.matches(document))
             elif rule.metric == "complaints" or rule.metric == "share-negative":
                 value = int(negative)
+            elif rule.metric == "net-sentiment":
+                value = int(hit.enrichment.sentiment.label == "positive") - int(negative)
             else:
                 value = reach(mention) if rule.metric == "reach" else 1
             cells = self._counts[index].setdefault(start, {})

@@ -24,7 +24,7 @@ from hark.alerts.flatline import Flatline
 from hark.alerts.holidays import Day
 from hark.alerts.new_term import DISPERSION as TERM_DISPERSION
 from hark.alerts.new_term import MOST_LASTING, Heard, Memory, group_of, term_of
-from hark.alerts.rules import BUCKET_SECONDS, Rule
+from hark.alerts.rules import BUCKET_SECONDS, OF_ALL, Rule
 from hark.core.clock import from_ms, to_ms
 from hark.core.errors import FatalError
 from hark.core.protocols import Gap, Store
@@ -37,6 +37,8 @@ SPIKE_WINDOW_ROWS = 72
 """The detector's widest scale is six hours."""
 QUIET_MS = 3_600_000
 """An alert that is no spike's ends when its score has been below 1 for an hour."""
+CHANGE_HOLDS = 0.7
+"""A change that has begun goes on while its score is so much: near the bar it would end and begin in turns."""
 PART_BUCKETS = 144
 """What of new terms is read at a time: half a day."""
 CALM_ROWS, CALM_SURPRISE, CALM_MS = 6, 1.0, 2_700_000
@@ -512,13 +514,21 @@ def _flat(
 def _change(
     rule: Rule, series: _Series, detector: Change, start: int, counted: tuple[int, int] | None, watched: int
 ) -> _Said:
-    bar = rule.threshold * change.BAR + log(max(watched, 1)) / change.BAR
-    expected, upper, score = detector.update(start / 1000, float(BUCKET_SECONDS), counted, bar)
+    ways = 2 if rule.direction == "either" else 1
+    bar = rule.threshold * change.BAR + log(max(watched, 1) * ways) / change.BAR
+    net = rule.metric == "net-sentiment"
+    row = (counted[0] + counted[1], 2 * counted[1]) if counted is not None and net else counted
+    expected, edge, score = detector.update(start / 1000, float(BUCKET_SECONDS), row, bar, rule.direction)
     known = [row for row in detector.rows if row is not None]
     whole = sum(row[1] for row in known)
-    value = None if counted is None else sum(row[0] for row in known) / whole if whole else 0.0
-    lasting = _lasting(series, start, score >= 1 and whole >= rule.minimum_volume, value is None)
-    return _Said(value, expected, upper, score, lasting, detector.window)
+    share = sum(row[0] for row in known) / whole if whole else expected
+    if net:
+        whole //= 2
+        expected, edge, share = (2 * each - 1 for each in (expected, edge, share))
+    value = None if counted is None else share if whole else 0.0
+    bar_now = 1.0 if series.loud is None else CHANGE_HOLDS
+    lasting = _lasting(series, start, score >= bar_now and whole >= rule.minimum_volume, value is None)
+    return _Said(value, expected, edge, score, lasting, detector.window)
 
 
 def _threshold(rule: Rule, series: _Series, start: int, counted: tuple[int, int] | None) -> _Said:
@@ -558,7 +568,7 @@ def _window(rule: Rule, series: _Series, start: int, rows: int) -> Window:
         taken.append(row)
     observed, every = sum(row[0] for row in taken), sum(row[1] for row in taken)
     end = start + BUCKET_MS
-    share = rule.metric in ("share-negative", "share")
+    share = rule.metric in OF_ALL
     of_terms = rule.detector == "new-term"
     expected = sum(row[2] for row in reversed(taken))
     if rule.detector == "threshold":

@@ -41,6 +41,9 @@ _COMPARED = 1_500
 """Mentions before the window that its terms are compared with."""
 
 
+_SIGNS = {"positive": 1, "negative": -1}
+
+
 class Contribution(Struct, frozen=True):
     """One part of an excess: `excess` = `observed` - `expected`; `query` finds the observed ones in the window."""
 
@@ -139,7 +142,7 @@ def explain(evidence: Evidence, rule: Rule, group: str | None, window: Window) -
     expected = hundredths(window.expected)
     topic_parts, term_parts = _ranked(sides, "topic", window.expected), _terms(sides)
     topics, terms = (_contributions(sides, parts, expected) for parts in (topic_parts, term_parts))
-    about = _leading(topic_parts, topics) or _leading(term_parts, terms)
+    about = _leading(topic_parts, topics, sides.sign) or _leading(term_parts, terms, sides.sign)
     return Explanation(
         sides.query().text,
         (sides.observed(()) * 100 - expected) / 100,
@@ -172,6 +175,9 @@ class Sides:
         self._timely = evidence.timely(rule)
         week = window.begin - REFERENCE // timedelta(milliseconds=1)
         self._late = evidence.late(rule.selection(group), week, window.begin, rule)
+        # Where the net sentiment falls, what brings it down is what stands out.
+        falls = rule.metric == "net-sentiment" and window.observed < window.expected
+        self.sign = -1 if falls else 1
         self.hits = evidence.hits(rule.selection(group), window, rule)
         self.documents = [Document(hit.mention, hit.enrichment, evidence.taxonomy) for hit in self.hits]
         self._weights = _weights(rule, self.hits)
@@ -246,7 +252,7 @@ def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
 
     The most surprising one comes first; the next is looked for among the mentions that do not have it.
     """
-    every = sides.observed(()), sides.before()
+    every = sides.sign * sides.observed(()), sides.before()
     own = set((sides.group or "").split(BETWEEN)) if field in sides.rule.group_by else set()
     parts: list[_Part] = []
     excluded: tuple[Node, ...] = ()
@@ -254,10 +260,14 @@ def _ranked(sides: Sides, field: str, expected: float) -> list[_Part]:
         found = sides.by(field, *excluded)
         ranked = sorted(
             # Of a topic and its parent with the same mentions the topic says more.
-            (-_surprise(counts, every, expected), -len(sides.taxonomy.get(value, ())), value)
+            (
+                -_surprise((sides.sign * counts[0], counts[1]), every, sides.sign * expected),
+                -len(sides.taxonomy.get(value, ())),
+                value,
+            )
             for value, counts in found.items()
             # What all have, as all of a series of this topic, says nothing.
-            if counts != every and value not in own
+            if (sides.sign * counts[0], counts[1]) != every and value not in own
         )
         if not ranked or -ranked[0][0] < _LEAST_SURPRISE:
             break
@@ -293,15 +303,17 @@ def _terms(sides: Sides) -> list[_Part]:
     return [*parts, sides.part(OTHER, *excluded)]
 
 
-def _leading(parts: Sequence[_Part], found: Sequence[Contribution]) -> list[Node]:
+def _leading(parts: Sequence[_Part], found: Sequence[Contribution], sign: int) -> list[Node]:
     """Return the conditions of the parts that bring much of the excess."""
-    whole = sum(part.excess for part in found)
-    much = {part.value for part in found if part.value != OTHER and part.excess >= CORE_SHARE * whole > 0}
+    whole = sum(sign * part.excess for part in found)
+    much = {
+        part.value for part in found if part.value != OTHER and sign * part.excess >= CORE_SHARE * whole > 0
+    }
     return [part.narrowed[0] for part in parts if part.value in much]
 
 
 def _said(sides: Sides, parts: Sequence[_Part], found: Sequence[Contribution]) -> str:
-    rising = {part.value for part in found if part.value != OTHER and part.excess > 0}
+    rising = {part.value for part in found if part.value != OTHER and sides.sign * part.excess > 0}
     nodes = [part.narrowed[0] for part in parts if part.value in rising]
     if not nodes:
         return ""
@@ -342,11 +354,13 @@ def _contributions(sides: Sides, parts: list[_Part], expected: int) -> tuple[Con
         )
         for part, share in zip(parts, shares, strict=True)
     ]
-    return tuple(sorted(found, key=lambda one: (one.value == OTHER, -one.excess, one.value)))
+    return tuple(sorted(found, key=lambda one: (one.value == OTHER, -sides.sign * one.excess, one.value)))
 
 
 def _weights(rule: Rule, hits: Sequence[Hit]) -> list[int]:
     """Return what each mention adds to the metric: an author counts once in a bucket and source."""
+    if rule.metric == "net-sentiment":
+        return [_SIGNS.get(hit.enrichment.sentiment.label, 0) for hit in hits]
     if rule.metric == "reach":
         return [reach(hit.mention) for hit in hits]
     if rule.metric != "authors":

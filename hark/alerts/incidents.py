@@ -18,7 +18,7 @@ from hark.alerts.detector import EXPECTATION_VARIANCE
 from hark.alerts.evaluate import Verdict, Window, told_at
 from hark.alerts.events import EventKind
 from hark.alerts.explain import OTHER, Evidence, Explanation, explain
-from hark.alerts.rules import Rule
+from hark.alerts.rules import OF_ALL, Rule
 from hark.alerts.terms import term_in_words
 from hark.alerts.voices import Concentration, concentration, leading_place, representative
 from hark.core.clock import from_ms, to_ms
@@ -71,6 +71,8 @@ class Member(Struct):
     skipped: tuple[int, ...] = ()
     """Buckets (ms) since `begin` that could not be judged, as too much was away."""
     chart: list[Bar] = field(default_factory=list)
+    volume: int = 0
+    """Of a share and of a net sentiment: the mentions that it is taken of."""
 
     @property
     def window(self) -> Window:
@@ -203,7 +205,7 @@ class Follower:
         if escalates:
             self._explain(incident, at)
             return [Happening(incident, "escalated", at, "three times as strong as when it was last told of")]
-        grown = incident.leading.observed >= _UPDATE_TIMES * incident.told_observed
+        grown = abs(incident.leading.observed) >= max(1, _UPDATE_TIMES * abs(incident.told_observed))
         moved = abs(incident.severity - incident.told_severity) >= _UPDATE_SEVERITY
         if at - incident.told_ms >= UPDATE_MS and (grown or moved or leads):
             self._explain(incident, at)
@@ -227,6 +229,7 @@ class Follower:
             window.dispersion,
             verdict.severity,
             chart=_bars(verdict, window.dispersion) if rule.detector in _BY_BUCKET else [],
+            volume=window.volume if rule.metric in OF_ALL else 0,
         )
         explanation = explain(self._evidence, rule, verdict.group, window)
         own = self._evidence.hits(parse(explanation.core), window, rule)
@@ -387,7 +390,8 @@ def headline(incident: Incident, rules: Mapping[str, Rule]) -> str:
     group, _ = rule.divided(member.group)
     topic = ""
     if explanation is not None:
-        leads = [part for part in explanation.topics if part.value != OTHER and part.excess > 0]
+        sign = -1 if rule.metric == "net-sentiment" and explanation.excess < 0 else 1
+        leads = [part for part in explanation.topics if part.value != OTHER and sign * part.excess > 0]
         # What the series is grouped by stands there already.
         topic = leads[0].value if leads and leads[0].value not in (member.group or "") else ""
     new = _new_term(incident, rules)
@@ -412,6 +416,12 @@ def _figures(member: Member, rule: Rule) -> str:
     lasted = _duration(member.until - member.begin)
     if rule.detector == "threshold":
         return f"{member.observed} {noun} in {lasted}, told from {member.expected:.0f} on"
+    if rule.metric in OF_ALL and member.volume:
+        what = {"share-negative": "of {} mentions negative", "net-sentiment": "net sentiment of {} mentions"}
+        told = what.get(rule.metric, "of {} mentions").format(f"{member.volume:,}")
+        sign = "+" if rule.metric == "net-sentiment" else ""
+        found, usual = member.observed / member.volume, member.expected / member.volume
+        return f"{found:{sign}.0%} {told} in {lasted}, expected {usual:{sign}.0%}"
     low, high = interval(member)
     figures = f"{member.observed} {noun} in {lasted}, expected {member.expected:.0f} ({low}–{high})"
     if rule.detector == "ratio":
@@ -435,7 +445,12 @@ def _duration(milliseconds: int) -> str:
 
 
 def interval(member: Member) -> tuple[int, int]:
-    """Return the counts that nineteen in twenty such windows would have had."""
+    """Return the counts that nineteen in twenty such windows would have had; of a share those of its part."""
+    if member.volume:
+        # The variance is at most that of mentions that are all for or against, which covers the binomial's too.
+        mean = member.expected / member.volume
+        spread = 1.96 * sqrt(member.volume * max(1 - mean * mean, 0.0))
+        return round(member.expected - spread), round(member.expected + spread)
     rows = max(1, (member.until - member.begin) // BUCKET_MS)
     dispersion = member.dispersion / rows + EXPECTATION_VARIANCE
     return quantiles(member.expected, dispersion)
@@ -479,6 +494,7 @@ def _count(member: Member, rule: Rule, verdict: Verdict) -> None:
             window = verdict.window
             member.begin, member.until = window.begin, window.end
             member.observed, member.expected = window.observed, window.expected
+            member.volume = window.volume if rule.metric in OF_ALL else 0
         return
     member.dispersion = verdict.window.dispersion
     observed, expected = member.waiting

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
+from hark.alerts.change import Direction
 from hark.alerts.holidays import NONE, Holidays, HolidaysEntry, holidays_of
 from hark.alerts.terms import node_of
 from hark.core.errors import SettingsError
@@ -24,19 +25,21 @@ FILE = "alerts.toml"
 BETWEEN = " × "
 """Stands between the values of a series that is grouped by two fields."""
 _DAY_MINUTES = 24 * 60
-_JUDGING = "1"
+_JUDGING = "2"
 """Changes when the same counts would be judged otherwise: checkpoints of before are then of no use."""
 
-Metric = Literal["count", "complaints", "share-negative", "share", "reach", "authors"]
+Metric = Literal["count", "complaints", "share-negative", "share", "net-sentiment", "reach", "authors"]
 DetectorKind = Literal["spike", "threshold", "flatline", "change", "ratio", "new-term", "source"]
 GROUPS = ("brand", "topic", "source", "place", "country", "lang")
 SHARES = ("share-negative", "share")
+OF_ALL = (*SHARES, "net-sentiment")
+"""The metrics that are taken of a number of mentions."""
 
 METRICS: dict[str, tuple[str, ...]] = {
     "spike": ("count", "complaints", "reach", "authors"),
     "threshold": ("count", "complaints", "reach", "authors", *SHARES),
     "flatline": ("count", "complaints", "reach", "authors"),
-    "change": SHARES,
+    "change": OF_ALL,
     "ratio": ("count", "complaints", "reach", "authors"),
     "new-term": ("count", "complaints"),
     "source": ("count",),
@@ -75,6 +78,7 @@ class RuleEntry(Struct, frozen=True, forbid_unknown_fields=True):
     window_minutes: int = 60
     minimum_volume: int = 1
     minimum_severity: int = 1
+    direction: Literal["", "up", "down", "either"] = ""
     notify: tuple[str, ...] = ()
     quiet_hours: str = ""
     time_zone: str = "UTC"
@@ -116,7 +120,7 @@ class Rule(Struct, frozen=True):
     `threshold` is a multiple of the usual evidence, and for the detector `threshold` a number of mentions (or a
     share, 0 to 1) within `window_seconds`. `part` is the narrower query of the metric `share`. `minimum_volume`
     counts the mentions of the metric (for a share: those that it is taken of) in the window that is told of;
-    `minimum_severity` is 1 to 10. `notify` names targets; in `quiet` hours they hear of it in the digest.
+    `minimum_severity` is 1 to 10; `direction` is that of a change. `notify` names targets; in `quiet` hours they hear of it in the digest.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Rule(Struct, frozen=True):
     window_seconds: int = 3600
     minimum_volume: int = 1
     minimum_severity: int = 1
+    direction: Direction = "up"
     allowance_seconds: int = 120
     part: Query | None = None
     notify: tuple[str, ...] = ()
@@ -157,6 +162,7 @@ class Rule(Struct, frozen=True):
             self.window_seconds,
             self.minimum_volume,
             self.minimum_severity,
+            self.direction,
             self.allowance_seconds,
             *((msgspec.to_builtins(self.holidays),) if self.holidays and self.detector in SEASONAL else ()),
         )
@@ -262,6 +268,8 @@ def _rule(where: str, entry: RuleEntry, allowance_seconds: int, holidays: Holida
         raise wrong("minimum_volume", "at least 1", entry.minimum_volume)
     if not 1 <= entry.minimum_severity <= 10:
         raise wrong("minimum_severity", "1 to 10", entry.minimum_severity)
+    if entry.direction and entry.detector != "change":
+        raise wrong("direction", 'none, as only the detector "change" looks both ways', entry.direction)
     if (entry.metric == "share") != bool(entry.part.strip()):
         raise wrong("part", 'a query with the metric "share", and none without', entry.part)
     return Rule(
@@ -275,6 +283,7 @@ def _rule(where: str, entry: RuleEntry, allowance_seconds: int, holidays: Holida
         entry.window_minutes * 60,
         entry.minimum_volume,
         entry.minimum_severity,
+        entry.direction or ("down" if entry.metric == "net-sentiment" else "up"),
         allowance_seconds,
         _query(where, entry, "part") if entry.part.strip() else None,
         entry.notify,

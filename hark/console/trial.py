@@ -10,7 +10,7 @@ import tempfile
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import BaseModel, Field
@@ -46,6 +46,7 @@ class RuleIn(BaseModel):
     window_minutes: int = Field(default=60, ge=0, le=100_000)
     minimum_volume: int = Field(default=1, ge=0, le=10**9)
     minimum_severity: int = Field(default=1, ge=0, le=100)
+    direction: Literal["", "up", "down", "either"] = ""
     notify: list[str] = Field(default=[], max_length=50)
     quiet_hours: _Line = ""
     time_zone: Annotated[str, Field(max_length=64, pattern=r"^[^\x00]*$")] = "UTC"

@@ -309,12 +309,16 @@ def backtest(asked: Question, request: Request, center: Parts, who: Asker) -> An
     return found
 
 
+_MOVED = {"up": "higher", "down": "lower", "either": "higher or lower"}
+
+
 def watches(rule: Rule) -> str:
     """Return in one sentence what a rule looks at."""
     what = {
         "count": "mentions",
         "complaints": "complaints",
         "share-negative": "the share of negative mentions",
+        "net-sentiment": "net sentiment",
         "share": f"the share of {rule.part.text if rule.part else ''}",
         "reach": "mentions weighted by reach",
         "authors": "distinct authors",
@@ -326,7 +330,7 @@ def watches(rule: Rule) -> str:
         "spike": "above what level, hour and weekday led one to expect",
         "threshold": f"at {amount} or more within {window}",
         "flatline": f"far fewer than usual for {window}, though the sources answer",
-        "change": f"changed against what is usual, within {window}",
+        "change": f"{_MOVED[rule.direction]} than is usual, within {window}",
         "ratio": f"more than its usual part of all, within {window}",
         "new-term": f"a word, pair, hashtag or link hardly ever said before is said by several within {window}",
         "source": f"a source does not answer for {window}",

@@ -8,7 +8,7 @@ const toml = document.getElementById("toml");
 const result = document.getElementById("result");
 const button = document.getElementById("try");
 const metrics = JSON.parse(form.dataset.metrics);
-const usual = { title: "", query: "", part: "", threshold: 1, window_minutes: 60, minimum_volume: 1, minimum_severity: 1, quiet_hours: "", time_zone: "UTC" };
+const usual = { direction: "", title: "", query: "", part: "", threshold: 1, window_minutes: 60, minimum_volume: 1, minimum_severity: 1, quiet_hours: "", time_zone: "UTC" };
 const numbers = ["threshold", "window_minutes", "minimum_volume", "minimum_severity"];
 
 function make(name, content = "", more = {}) { return Object.assign(document.createElement(name), { textContent: content, ...more }); }
@@ -16,9 +16,10 @@ function make(name, content = "", more = {}) { return Object.assign(document.cre
 function rule() {
   const said = new FormData(form);
   const found = { name: "", detector: "", metric: "", group_by: said.getAll("group_by").filter(Boolean), notify: said.getAll("notify") };
-  for (const key of ["name", "title", "query", "metric", "part", "detector", "quiet_hours", "time_zone"]) found[key] = String(said.get(key) ?? "").trim();
+  for (const key of ["name", "title", "query", "metric", "part", "detector", "direction", "quiet_hours", "time_zone"]) found[key] = String(said.get(key) ?? "").trim();
   for (const key of numbers) found[key] = Number(said.get(key));
   if (found.metric !== "share") found.part = "";
+  if (found.detector !== "change") found.direction = "";
   return found;
 }
 
@@ -29,7 +30,7 @@ function written(found) {
   if (found.group_by.length) lines.push(`group_by = ${JSON.stringify(found.group_by.length === 1 ? found.group_by[0] : found.group_by)}`);
   lines.push(`detector = ${JSON.stringify(found.detector)}`);
   for (const key of numbers) if (found[key] !== usual[key]) lines.push(`${key} = ${key === "threshold" && Number.isInteger(found[key]) ? found[key].toFixed(1) : found[key]}`);
-  for (const key of ["quiet_hours", "time_zone"]) if (found[key] !== usual[key]) lines.push(`${key} = ${JSON.stringify(found[key])}`);
+  for (const key of ["direction", "quiet_hours", "time_zone"]) if (found[key] !== usual[key]) lines.push(`${key} = ${JSON.stringify(found[key])}`);
   if (found.notify.length) lines.push(`notify = ${JSON.stringify(found.notify)}`);
   return lines.join("\n");
 }
@@ -38,6 +39,7 @@ function show() {
   const found = rule();
   toml.textContent = written(found);
   document.getElementById("part-field").hidden = found.metric !== "share";
+  document.getElementById("direction-field").hidden = found.detector !== "change";
   for (const option of form.elements.detector.options) option.disabled = !metrics[option.value].includes(found.metric);
 }
 

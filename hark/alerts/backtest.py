@@ -6,7 +6,7 @@ judged live it counts what had been collected by then, of older ones what the st
 
 import csv
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -42,6 +42,8 @@ WARM_UP = timedelta(days=28)
 """What is read before the time that is asked about, for the baseline; alerts in it are not shown."""
 MULTIPLES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 """The curve: multiples of the rule's threshold."""
+FOLLOWED_MS = 7 * 86_400_000
+"""So long before the time that is asked about, incidents of a rule that is judged live are followed too."""
 EARLY = timedelta(hours=1)
 """An alert so long before a labelled start still counts as seeing it."""
 _PART_BUCKETS = 7 * 288
@@ -170,11 +172,15 @@ class Past(Struct, frozen=True):
     """What was known at the time.
 
     `blind` returns which sources were away in the buckets between two times (ms); `live_since` (ms) is the first
-    bucket that was judged while it was new, None where none was.
+    bucket that was judged while it was new, None where none was. Of a rule that is judged live: it learned from what
+    had been collected at `learned` of the time from `begun` on, and its incidents were kept from `shown` on.
     """
 
     blind: Callable[[int, int], Blind] = lambda begin, end: {}
     live_since: int | None = None
+    learned: int | None = None
+    begun: int | None = None
+    shown: int | None = None
 
 
 NOTHING_KNOWN = Past()
@@ -201,12 +207,14 @@ def run(
         )
     since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
+    if past.begun is not None and past.begun <= start:
+        begin = past.begun  # what is expected depends on where learning began
     blind = past.blind(begin, end)
     if rule.detector == "new-term":
         hours = store.histogram(rule.query, 3600, from_ms(begin), from_ms(end))
         counted, first = {}, max(begin, hours[0].start) if hours else None
     else:
-        counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since)[rule.name]
+        counted = counts.read(store, [rule], taxonomy, begin, end, past.live_since, past.learned)[rule.name]
         first = min(counted, default=None)
     start = start if first is None else max(start, first)
     # Before the first mention there is no series to judge.
@@ -215,18 +223,29 @@ def run(
     def parts_read(report: Progress) -> Iterable[Stretch]:
         if rule.detector == "new-term":
             return in_parts(
-                store, rule, taxonomy, stretch.begin, end, past.live_since, blind, progress=report
+                store,
+                rule,
+                taxonomy,
+                stretch.begin,
+                end,
+                past.live_since,
+                blind,
+                progress=report,
+                learned=past.learned,
             )
         return parts(stretch, _PART_BUCKETS)
 
-    evidence = Evidence(store, taxonomy, blind, past.live_since)
+    evidence = Evidence(store, taxonomy, blind, past.live_since, {rule.name: past.learned})
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
     multiples = [m for m in MULTIPLES if not _is_share(rule) or rule.threshold * m <= 1]
+    # What lasted when the time asked about began may be what later series join.
+    followed = start if past.shown is None else max(min(past.shown, start), start - FOLLOWED_MS)
     kept = _try(
         rule,
         parts_read(lambda done: progress(done / 2)),
         start,
         Follower({rule.name: rule}, evidence),
+        followed,
     )
     progress(0.5)
     found = {1.0: kept.found}
@@ -241,7 +260,7 @@ def run(
         for number, multiple in enumerate(multiples):
             if multiple != 1:
                 tried = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
-                found[multiple] = _try(tried, parts(stretch, _PART_BUCKETS), start, None).found
+                found[multiple] = _try(tried, parts(stretch, _PART_BUCKETS), start).found
             progress(0.5 + (number + 1) / len(multiples) / 2)
     known = within if labels is not None else None
     points = {
@@ -264,7 +283,7 @@ def run(
         labels is not None,
         sum(at >= start for at in stretch.blind),
         tuple(_alert(evidence, rule, found, within) for found in kept.found),
-        tuple(sorted(kept.incidents.values(), key=lambda one: (one.opened, one.id))),
+        tuple(sorted(_since(kept.incidents, start), key=lambda one: (one.opened, one.id))),
         tuple(_outcome(rule, label, kept.found) for label in within),
         points[1.0],
         tuple(points.values()),
@@ -297,10 +316,20 @@ class _Trial(Struct):
     not_watched: int = 0
 
 
-def _try(rule: Rule, stretches: Iterable[Stretch], start: int, follower: Follower | None) -> _Trial:
+def _since(incidents: Mapping[str, Incident], start: int) -> Iterable[Incident]:
+    return (one for one in incidents.values() if one.ended is None or one.ended > start)
+
+
+def _try(
+    rule: Rule,
+    stretches: Iterable[Stretch],
+    start: int,
+    follower: Follower | None = None,
+    followed: int = 0,
+) -> _Trial:
     """Go through the stretches one by one, as their verdicts take room; keep what begins from `start` on.
 
-    With `follower` the alerts are joined to incidents too.
+    With `follower` the alerts are joined to incidents too, those from `followed` on.
     """
     trial = _Trial()
     lasting: dict[str | None, _Found] = {}
@@ -317,7 +346,7 @@ def _try(rule: Rule, stretches: Iterable[Stretch], start: int, follower: Followe
         if follower is not None:
             for at, of_bucket in groupby(verdicts, key=lambda verdict: verdict.start):
                 loud = [verdict for verdict in of_bucket if verdict.severity or verdict.event]
-                if loud and at >= start:
+                if loud and at >= followed:
                     follower.step(at, {rule.name: loud})
                     trial.incidents |= follower.incidents
         groups |= {verdict.group for verdict in verdicts}

@@ -200,6 +200,7 @@ def in_parts(
     live_since: int | None,
     blind: Blind,
     progress: Callable[[float], None] = lambda done: None,
+    learned: int | None = None,
 ) -> Iterator[Stretch]:
     """Read what a rule on new terms counts from `begin` to `end` (ms), some hours at a time, as it takes room.
 
@@ -207,7 +208,7 @@ def in_parts(
     """
     for first in range(begin, end, PART_BUCKETS * BUCKET_MS):
         last = min(end, first + PART_BUCKETS * BUCKET_MS)
-        cells = counts.read(store, [rule], taxonomy, first, last, live_since)[rule.name]
+        cells = counts.read(store, [rule], taxonomy, first, last, live_since, learned)[rule.name]
         progress((last - begin) / (end - begin))
         yield Stretch(first, last, cells, blind)
 

@@ -7,15 +7,26 @@ is killed before has done nothing; of two that do the same step one records it, 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
 import structlog
 
 from hark.alerts import counts, incidents
+from hark.alerts.backtest import Past
 from hark.alerts.counts import BUCKET_MS, Counts
 from hark.alerts.detector import severity_of
-from hark.alerts.evaluate import Blind, Stretch, Verdict, blind_of, closed_until, evaluate, in_parts
+from hark.alerts.evaluate import (
+    SPIKE_WINDOW_ROWS,
+    Blind,
+    Stretch,
+    Verdict,
+    blind_of,
+    closed_until,
+    evaluate,
+    in_parts,
+)
 from hark.alerts.events import IncidentEvent
 from hark.alerts.explain import Evidence
 from hark.alerts.incidents import REOPENS_MS, Follower, Happening, Incident, Member
@@ -28,7 +39,7 @@ from hark.query import parse
 from hark.query.fields import Taxonomy
 from hark.state import State
 from hark.state import alerts as tables
-from hark.state.alerts import AlertClock, EventRow
+from hark.state.alerts import AlertClock, EventRow, Lesson
 
 WARM_UP = timedelta(days=28)
 """What is read before the first judgement, for the baselines."""
@@ -155,19 +166,24 @@ class Watch:
         """Read the past for rules that are new or changed, up to where the others stand; let go of those gone."""
         end = clock.through_ms
         begin = self._first(end)
+        # What counts of the past does not depend on when a process gets to it: what came until its last bucket closed.
+        learned = end + max((rule.allowance_seconds for rule in new), default=0) * 1000
         _log.info("learning from the past", rules=[rule.name for rule in new], since=str(from_ms(begin)))
         blind = blind_in(self._state, begin, end)
         whole = [rule for rule in new if rule.detector != "new-term"]
         counted = (
-            counts.read(self._store, whole, self._taxonomy, begin, end, clock.live_since_ms) if whole else {}
+            counts.read(self._store, whole, self._taxonomy, begin, end, clock.live_since_ms, learned)
+            if whole
+            else {}
         )
-        follower = Follower(self._rules, self._evidence(blind, clock))
+        lessons = {rule.name: learned for rule in new}
+        follower = Follower(self._rules, self._evidence(blind, clock, lessons))
         shown = max(begin, end - int(SHOWN.total_seconds()) * 1000)
         found: dict[str, tuple[str, bytes]] = {}
         said: dict[str, list[Verdict]] = {}
         for rule in new:
             said[rule.name], checkpoint = [], b""
-            for stretch in self._past(rule, counted, blind, begin, end, clock):
+            for stretch in self._past(rule, counted, blind, begin, end, clock, learned):
                 more, checkpoint = evaluate(rule, stretch, checkpoint)
                 said[rule.name] += more
             found[rule.name] = rule.identity, checkpoint
@@ -181,6 +197,10 @@ class Watch:
             if not tables.move_clock(connection, clock, clock):
                 return False
             tables.save_checkpoints(connection, found)
+            # Of what was learned from too: a gap that is found or filled later changes nothing.
+            tables.save_coverage(connection, {begin: blind.get(begin, frozenset()), **blind})
+            for rule in new:
+                tables.save_lesson(connection, rule.name, Lesson(rule.identity, begin, shown, learned))
             tables.forget_checkpoints(connection, gone)
             self._leave(connection, {rule.name for rule in new}, recorded, end)
             kept = [one for one in happened if tables.get(connection, one.incident.id) is None]
@@ -191,11 +211,19 @@ class Watch:
         return True
 
     def _past(
-        self, rule: Rule, counted: Mapping[str, Counts], blind: Blind, begin: int, end: int, clock: AlertClock
+        self,
+        rule: Rule,
+        counted: Mapping[str, Counts],
+        blind: Blind,
+        begin: int,
+        end: int,
+        clock: AlertClock,
+        learned: int,
     ) -> Iterable[Stretch]:
         """Return what a rule counts of the past: of new terms in parts, read as they are judged."""
         if rule.detector == "new-term":
-            return in_parts(self._store, rule, self._taxonomy, begin, end, clock.live_since_ms, blind)
+            since = clock.live_since_ms
+            return in_parts(self._store, rule, self._taxonomy, begin, end, since, blind, learned=learned)
         return [Stretch(_begin_of(counted[rule.name], end), end, counted[rule.name], blind)]
 
     def _judge(self, clock: AlertClock, end: int) -> bool:
@@ -204,17 +232,22 @@ class Watch:
         with self._state.read() as connection:
             known = tables.checkpoints(connection)
             rows = tables.following(connection, begin - REOPENS_MS)
+            lessons = {rule: lesson.learned_ms for rule, lesson in tables.lessons(connection).items()}
             if tables.clock(connection) != clock:
                 return False
         open_before = [msgspec.msgpack.decode(data, type=Incident) for data in rows]
         followed = [one for one in open_before if one.leading.rule in self._rules]
-        earliest = min([begin, *(member.begin for one in followed for member in one.members)])
+        # The window of an alert that begins now reaches back before the buckets that are judged.
+        widest = max(
+            [SPIKE_WINDOW_ROWS * BUCKET_MS, *(one.window_seconds * 1000 for one in self._rules.values())]
+        )
+        earliest = min([begin - widest, *(member.begin for one in followed for member in one.members)])
         blind = {**blind_in(self._state, earliest, begin), **self._away(begin, end)}
         rules = list(self._rules.values())
         counted = (
             counts.read(self._store, rules, self._taxonomy, begin, end, clock.live_since_ms) if rules else {}
         )
-        follower = Follower(self._rules, self._evidence(blind, clock), followed)
+        follower = Follower(self._rules, self._evidence(blind, clock, lessons), followed)
         found = {rule.name: (rule.identity, b"") for rule in self._source_rules}
         said: dict[str, list[Verdict]] = {}
         for rule in rules:
@@ -381,8 +414,8 @@ class Watch:
                     touched[start] = touched.get(start, frozenset()) | {name}
         return touched
 
-    def _evidence(self, blind: Blind, clock: AlertClock) -> Evidence:
-        return Evidence(self._store, self._taxonomy, blind, clock.live_since_ms)
+    def _evidence(self, blind: Blind, clock: AlertClock, lessons: Mapping[str, int]) -> Evidence:
+        return Evidence(self._store, self._taxonomy, blind, clock.live_since_ms, lessons)
 
 
 class Rounds:
@@ -432,18 +465,25 @@ class Rounds:
 
 
 def blind_in(state: State, begin: int, end: int) -> Blind:
-    """Return which sources were away in buckets of the past: as it was judged then, else as the ledger has it."""
+    """Return which sources were away in buckets of the past: as it was judged or learned then, else by the ledger."""
     with state.read() as connection:
         judged = tables.coverage(connection, begin, end)
-    first = min(judged, default=end)
-    return {**blind_of(state.gaps(), begin, min(first, end)), **judged}
+        first = tables.covered_from(connection)
+    by_ledger = end if first is None else min(first, end)
+    return {**blind_of(state.gaps(), begin, by_ledger), **judged}
 
 
-def live_since(state: State) -> int | None:
-    """Return the first bucket (ms) that was judged while it was new, None when nobody watches yet."""
+def past_of(state: State, rule: Rule) -> Past:
+    """Return what is known of the past, and how `rule` learned from it where it is judged as it stands now."""
     with state.read() as connection:
         clock = tables.clock(connection)
-    return None if clock is None else clock.live_since_ms
+        lesson = tables.lessons(connection).get(rule.name)
+    blind = partial(blind_in, state)
+    if clock is None:
+        return Past(blind)
+    if lesson is None or lesson.identity != rule.identity:
+        return Past(blind, clock.live_since_ms)
+    return Past(blind, clock.live_since_ms, lesson.learned_ms, lesson.begin_ms, lesson.shown_ms)
 
 
 def _reached(committed: Mapping[int, int], ends: Mapping[int, int]) -> bool:

@@ -26,7 +26,7 @@ from hark.alerts.wording import digest_of, message_of
 from hark.core.clock import Clock, now, to_ms
 from hark.core.errors import TransientError
 from hark.state import State
-from hark.state.outbox import Claim, Letter, Outbox, calm, post, told
+from hark.state.outbox import PRUNED_AT_ONCE, Claim, Letter, Outbox, calm, post, told
 
 ALERTS_BEAT = "alerts"
 """The beat that the alert loop notes each time it has looked at every rule."""
@@ -34,7 +34,9 @@ ALERTS_LATELY = timedelta(minutes=5)
 EXPIRES_MS = 86_400_000
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 600.0
 MOST_TARGETS_AT_ONCE = 64
+PRUNED_EVERY_MS = 3_600_000
 _PING_TRIES = 3
+_PRUNING = "\0pruning"
 _log = structlog.get_logger()
 
 Enqueue = Callable[[sa.Connection, IncidentEvent], None]
@@ -143,6 +145,7 @@ class Sender:
         self._random = random.Random(seed)
         self._send = send
         self._busy: set[str] = set()
+        self._pruned_ms = 0
         self._changed = threading.Condition()
         self._stop = threading.Event()
 
@@ -163,11 +166,20 @@ class Sender:
             self._begin(pool, name, partial(self._serve, name))
         if self._targets.heartbeat is not None:
             self._begin(pool, "", self.beat)
+        if to_ms(self._clock()) - self._pruned_ms >= PRUNED_EVERY_MS:
+            self._begin(pool, _PRUNING, self.prune)
 
     def idle(self, timeout_seconds: float) -> bool:
         """Wait until nothing is being sent; False when that takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._busy, timeout_seconds)
+
+    def prune(self) -> None:
+        """Take out what was told of long ago, a little at a time."""
+        moment = to_ms(self._clock())
+        while not self._stop.is_set() and self._outbox.prune(moment) == PRUNED_AT_ONCE:
+            pass
+        self._pruned_ms = moment
 
     def beat(self) -> None:
         """Tell the heartbeat's target that alerts are watched, if they are and if it is time."""

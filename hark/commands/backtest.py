@@ -3,7 +3,6 @@
 import shlex
 import sys
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from hark import settings as settings_module
-from hark.alerts.backtest import Alert, Backtest, Label, Outcome, Past, read_labels, run
+from hark.alerts.backtest import Alert, Backtest, Label, Outcome, read_labels, run
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
 from hark.alerts.report import first_told, page
@@ -122,7 +121,7 @@ def _range(rule: Rule, since: str, until: str | None) -> tuple[datetime, datetim
 def _tried(
     settings: Settings, rule: Rule, begin: datetime, end: datetime, labels: tuple[Label, ...] | None
 ) -> Backtest:
-    from hark.alerts.live import blind_in, live_since
+    from hark.alerts.live import past_of
     from hark.wiring import state_of, store_of, taxonomy_of
 
     with store_of(settings) as store, state_of(settings) as state:
@@ -130,14 +129,13 @@ def _tried(
         console = Console(stderr=True)
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(f"trying {rule.name}", total=1.0)
-            past = Past(partial(blind_in, state), live_since(state))
             return run(
                 store,
                 rule,
                 taxonomy_of(settings),
                 begin,
                 end,
-                past,
+                past_of(state, rule),
                 labels,
                 lambda done: bar.update(task, completed=done),
             )

@@ -32,6 +32,17 @@ alert_checkpoints = Table(
     Column("identity", String, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
+alert_lessons = Table(
+    "alert_lessons",
+    metadata,
+    Column("rule", String, primary_key=True),
+    Column("identity", String, nullable=False),
+    Column("begin_ms", BigInteger, nullable=False),  # from where on it learned
+    Column("shown_ms", BigInteger, nullable=False),  # from where on incidents were kept
+    Column(
+        "learned_ms", BigInteger, nullable=False
+    ),  # what was collected later is no part of what it learned
+)
 alert_coverage = Table(
     "alert_coverage",
     metadata,
@@ -76,6 +87,15 @@ class AlertClock(Struct, frozen=True):
     through_ms: int
     live_since_ms: int
     history: int
+
+
+class Lesson(Struct, frozen=True):
+    """From which past a rule learned, so that it can be gone through again: see the table."""
+
+    identity: str
+    begin_ms: int
+    shown_ms: int
+    learned_ms: int
 
 
 class IncidentRow(Struct, frozen=True):
@@ -158,11 +178,33 @@ def forget_checkpoints(connection: sa.Connection, rules: Iterable[str] | None = 
     connection.execute(statement)
 
 
+def lessons(connection: sa.Connection) -> dict[str, Lesson]:
+    """Return from which past each rule learned."""
+    rows = connection.execute(sa.select(alert_lessons))
+    return {row.rule: Lesson(row.identity, row.begin_ms, row.shown_ms, row.learned_ms) for row in rows}
+
+
+def save_lesson(connection: sa.Connection, rule: str, lesson: Lesson) -> None:
+    """Write from which past a rule learned."""
+    changed = msgspec.structs.asdict(lesson)
+    statement = _insert(connection)(alert_lessons).values(rule=rule, **changed)
+    connection.execute(statement.on_conflict_do_update(index_elements=["rule"], set_=changed))
+
+
 def coverage(connection: sa.Connection, begin_ms: int, end_ms: int) -> dict[int, frozenset[str]]:
-    """Return, for each bucket that was judged while it was new, the sources that were away."""
+    """Return, for each bucket that was judged while it was new, the sources that were away.
+
+    Of the past that was learned from there are its first bucket and those with a source that was away.
+    """
     within = (alert_coverage.c.start_ms >= begin_ms) & (alert_coverage.c.start_ms < end_ms)
     rows = connection.execute(sa.select(alert_coverage).where(within))
     return {row.start_ms: frozenset(json.loads(row.blind)) for row in rows}
+
+
+def covered_from(connection: sa.Connection) -> int | None:
+    """Return the first bucket (ms) of which it is known which sources were away, None when there is none."""
+    first: int | None = connection.scalar(sa.select(sa.func.min(alert_coverage.c.start_ms)))
+    return first
 
 
 def save_coverage(connection: sa.Connection, found: Mapping[int, frozenset[str]]) -> None:

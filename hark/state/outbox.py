@@ -13,11 +13,16 @@ from msgspec import Struct
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hark.state.alerts import incidents
 from hark.state.database import State
 from hark.state.tables import metadata
 
 LEASE_MS = 180_000
 """Longer than any delivery takes, with room for clocks that differ by a minute."""
+KEPT_MS = 90 * 86_400_000
+"""How long it can be looked up who was told of what."""
+PRUNED_AT_ONCE = 500
+"""Rows that one transaction takes out: others write meanwhile."""
 _LOOKED_AT = 500
 
 Condition = Literal["pending", "sent", "failed", "cancelled"]
@@ -191,6 +196,23 @@ class Outbox:
             statement = statement.where(outbox.c.incident == incident)
         with self._state.read() as connection:
             return [Delivery(**row) for row in connection.execute(statement).mappings()]
+
+    def prune(self, now_ms: int) -> int:
+        """Take out the oldest letters that were due more than KEPT_MS ago and are done with; return how many.
+
+        At most PRUNED_AT_ONCE: call it again while it returns so many. What waits stays, however old, and all of an
+        incident that is not resolved: it says who has heard of it.
+        """
+        open_ones = sa.select(incidents.c.id).where(incidents.c.status != "resolved")
+        done = outbox.c.state.in_(["sent", "failed", "cancelled"]) & (outbox.c.due_ms < now_ms - KEPT_MS)
+        old = (
+            sa.select(outbox.c.id)
+            .where(done & outbox.c.incident.not_in(open_ones))
+            .order_by(outbox.c.id)
+            .limit(PRUNED_AT_ONCE)
+        )
+        with self._state.begin() as connection:
+            return connection.execute(sa.delete(outbox).where(outbox.c.id.in_(old))).rowcount
 
     def beat(self, name: str) -> int | None:
         """Return when `name` last ran, None for never."""

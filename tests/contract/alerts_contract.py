@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from hark.state import State
 from hark.state import alerts as tables
-from hark.state.alerts import AlertClock, EventRow
+from hark.state.alerts import AlertClock, EventRow, Lesson
 
 BEFORE, AFTER = AlertClock(1_000, 1_000, 7), AlertClock(2_000, 1_000, 7)
 
@@ -87,3 +88,8 @@ class AlertsContract:
             ]
             tables.save_coverage(connection, {0: frozenset({"x", "y"}), 300: frozenset()})
             assert tables.coverage(connection, 0, 600) == {0: frozenset({"x", "y"}), 300: frozenset()}
+            assert tables.covered_from(connection) == 0
+            lesson = Lesson("id", 0, 300, 420)
+            tables.save_lesson(connection, "r", lesson)
+            tables.save_lesson(connection, "r", msgspec.structs.replace(lesson, learned_ms=900))
+            assert tables.lessons(connection) == {"r": Lesson("id", 0, 300, 900)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from hark.alerts.deliver import Message, deliver
 from hark.alerts.events import IncidentEvent
@@ -16,8 +17,8 @@ from hark.alerts.outbox import ALERTS_BEAT, Sender, enqueuer
 from hark.alerts.targets import Target, load_targets
 from hark.core.clock import Clock, to_ms
 from hark.core.errors import TransientError
-from hark.state import State
-from hark.state.outbox import LEASE_MS, Outbox
+from hark.state import State, alerts
+from hark.state.outbox import LEASE_MS, Outbox, outbox
 from tests.support.receivers import WebReceiver, web_receiver
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -373,6 +374,37 @@ class OutboxContract:
                 hark.look(sender)
             hark.clock.forward(minutes=1)
         assert len(web.posts) == 4  # at 0, 10, 20 and 30: the last look at the rules was at 29
+
+    def test_what_is_done_with_is_pruned_after_ninety_days_in_small_steps_and_what_waits_or_is_open_stays(
+        self, center: Callable[[str], Center], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hark.state.outbox.PRUNED_AT_ONCE", 3)
+        monkeypatch.setattr("hark.alerts.outbox.PRUNED_AT_ONCE", 3)
+        hark = center(OPS + LEAD)
+        hark.happens(*(event(incident=f"old{number}") for number in range(8)))
+        row: dict[str, Any] = {"rule": "r", "opened_ms": 5, "ended_ms": None, "severity": 3, "data": b""}
+        with hark.state.begin() as connection:
+            for id, status in (("lasts", "acknowledged"), ("over", "resolved")):
+                alerts.save(connection, id, {**row, "status": status})
+        hark.happens(*(event(incident=id) for id in ("lasts", "over", "sent-late")))
+        hark.happens(event(incident="waits", targets=("lead",)))
+        hark.refuse = {"lead"}
+        hark.look()
+        with hark.state.begin() as connection:  # one that the sender has not got to in all the time
+            connection.execute(
+                sa.update(outbox).where(outbox.c.incident == "waits").values(expires_ms=1 << 50)
+            )
+        sender = hark.sender()
+        hark.clock.forward(days=89)
+        hark.happens(event(incident="new"))
+        hark.look(sender)
+        assert len(hark.conditions()) == 13
+        assert hark.outbox.prune(to_ms(hark.clock())) == 0
+        hark.clock.forward(days=1, seconds=1)
+        hark.look(sender)
+        assert hark.conditions() == {"lasts.1.ops": "sent", "waits.1.lead": "pending", "new.1.ops": "sent"}
+        hark.happens(event(number=2, incident="lasts", kind="updated", targets=("lead",)))
+        assert "lasts.2.ops" in hark.conditions(), "who heard of it first is told on"
 
     def test_nobody_is_told_of_what_names_nobody(self, center: Callable[[str], Center]) -> None:
         hark = center(OPS)

@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 
 from hark.alerts import desk
-from hark.alerts.backtest import Past, run
+from hark.alerts.backtest import run
 from hark.alerts.counts import BUCKET_MS
 from hark.alerts.evaluate import closed_until
 from hark.alerts.events import IncidentEvent
 from hark.alerts.incidents import Incident
-from hark.alerts.live import Watch, blind_in, live_since
+from hark.alerts.live import Watch, blind_in, past_of
 from hark.alerts.rules import Rule
 from hark.core.change import Tagged
 from hark.core.clock import from_ms, to_ms
@@ -204,9 +204,8 @@ def test_live_is_replay_whatever_happens(
                     Watch(other, state, rules, TAXONOMY, [], told).step(closed)  # type: ignore[arg-type]
             catch_up(Watch(store, state, rules, TAXONOMY, [], told), closed)
             moment += timedelta(minutes=draw.choice([1, 4, 5, 9, 30, 70]))
-        past = Past(lambda begin, end: blind_in(state, begin, end), live_since(state))
         through = from_ms(Watch(store, state, rules, TAXONOMY, [], told).through() or 0)
-        replayed = run(store, rules[name], TAXONOMY, START, through, past)
+        replayed = run(store, rules[name], TAXONOMY, START, through, past_of(state, rules[name]))
         live = recorded(state)
         assert [one.id for one in live] == [one.id for one in replayed.incidents]
         for one, other in zip(live, replayed.incidents, strict=True):

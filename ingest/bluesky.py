@@ -4,6 +4,7 @@ Protocol: the lexicon network.bsky.jetstream.subscribeEvents. The cursor is the 
 microseconds, which every instance understands (its sequence numbers belong to one instance).
 """
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from hark.core.change import Change, Deleted, Edited, Rejected, Seen
 from hark.core.clock import EARLIEST, Clock, from_ms, now, to_ms
-from hark.core.errors import RefusedError, SettingsError
+from hark.core.errors import RefusedError, SettingsError, TransientError
 from hark.core.mention import Author, Media, Mention
 from hark.core.protocols import Batch, Gap, Source
 from hark.settings import Brand
+from ingest.faults import plain
 
 METHOD = "/xrpc/network.bsky.jetstream.subscribeEvents"
 POSTS = "app.bsky.feed.post"
@@ -104,6 +106,17 @@ class Bluesky:
         self._options = options
         self._clock = clock
         self._pace = pace or Pace()
+
+    def look(self) -> str:
+        """Open the stream at one host after the other until one takes it; see hark.core.protocols.Looking."""
+        reasons = []
+        for host in self._options.hosts:
+            try:
+                with self._connect(host, Cursor(to_ms(self._clock()) * 1000)):
+                    return f"{host} answers"
+            except (OSError, WebSocketException, TimeoutError) as error:
+                reasons.append(f"{host}: {_plain(error)}")
+        raise TransientError("; ".join(reasons))
 
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield batches until `stop`, connecting again whenever the connection ends, at the next host."""
@@ -321,4 +334,6 @@ def _plain(error: Exception) -> str:
         return f"the server answered {error.response.status_code} {body}".strip()
     if isinstance(error, InvalidHandshake):
         return f"no websocket there: {error}"
-    return str(error) or type(error).__name__
+    # What Jetstream or we ourselves say is plainer than a kind of failure.
+    known = isinstance(error, ConnectionRefusedError | socket.gaierror)
+    return plain(error) if known or not str(error) else str(error)

@@ -176,6 +176,16 @@ class FilesSource:
                 yield Batch([], msgspec.json.encode(places).decode())
                 stop.wait(self._idle_seconds)
 
+    def look(self) -> str:
+        """Open every file; see hark.core.protocols.Looking."""
+        found = self._files()
+        for path in found:
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise SettingsError(f"{path}: {error.strerror}") from error
+        return f"{len(found)} {'file' if len(found) == 1 else 'files'} can be read"
+
     def _files(self) -> list[Path]:
         found = sorted({name for pattern in self._options.paths for name in glob(pattern)})
         if not found:

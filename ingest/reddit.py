@@ -1,5 +1,6 @@
 """Reddit: posts and comments of subreddits, and searches by the brands' queries. See docs/sources/reddit.md."""
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -111,6 +112,16 @@ class RedditSource:
         self.pace = pace
         # A subreddit is read whole; a search brings what the brands' queries ask for.
         self.firehose = bool(options.subreddits)
+
+    def look(self) -> str:
+        """Log in and ask for one item of one list; see hark.core.protocols.Looking."""
+        limits = Limits(self.clock)
+        with contextlib.closing(Client(_praw_settings(self.options), self.pace, limits)) as client:
+            try:
+                client.look(self.listings[0])
+            except HiddenError as error:
+                raise SettingsError(str(error)) from error
+        return "Reddit answers and shows what is asked for"
 
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield batches until stopped; SettingsError where Reddit refuses the app or its credentials."""

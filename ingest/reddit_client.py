@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from hark.core.clock import Clock, monotonic
 from hark.core.errors import HarkError, SettingsError, TransientError
+from ingest.faults import plain
 
 T = TypeVar("T")
 PAGE = 100
@@ -164,6 +165,10 @@ class Client:
         """Return what up to PAGE items are now; unknown ones are left out. Raises as `page` does."""
         return self._told(lambda reddit: list(reddit.info(fullnames=names)), None)
 
+    def look(self, listing: Listing) -> None:
+        """Ask for one item of a list, so that login and access are tried. Raises as `page` does."""
+        self._told(lambda reddit: list(_generator(reddit, listing, {}, 1)), listing)
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
@@ -198,7 +203,7 @@ class Client:
                 f"Reddit refuses the login ({error}): check username and password, or leave both out"
             ) from error
         except requests.RequestException as error:
-            raise self._later(f"Reddit cannot be reached: {_short(error)}") from error
+            raise self._later(f"Reddit cannot be reached: {plain(error)}") from error
         except (prawcore.PrawcoreException, praw.exceptions.PRAWException, *_NOT_AS_EXPECTED) as error:
             told = self._later(f"an answer that is not Reddit's: {type(error).__name__}")
             self._unreadable += 1
@@ -262,14 +267,14 @@ def _page(items: Iterable[Any]) -> Page:
     return Page(items, [item.fullname for item in items])
 
 
-def _generator(reddit: praw.Reddit, listing: Listing, params: dict[str, str | int]) -> Any:
+def _generator(reddit: praw.Reddit, listing: Listing, params: dict[str, str | int], limit: int = PAGE) -> Any:
     if listing.kind == "search":
         found = reddit.subreddit("all")
-        return found.search(listing.target, sort="new", time_filter="all", limit=PAGE, params=params)
+        return found.search(listing.target, sort="new", time_filter="all", limit=limit, params=params)
     subreddit = reddit.subreddit(listing.target)
     if listing.kind == "comments":
-        return subreddit.comments(limit=PAGE, params=params)
-    return subreddit.new(limit=PAGE, params=params)
+        return subreddit.comments(limit=limit, params=params)
+    return subreddit.new(limit=limit, params=params)
 
 
 def _is_hidden(error: HttpError, listing: Listing) -> bool:
@@ -309,10 +314,3 @@ def _words(body: bytes) -> tuple[str, str]:
         value if isinstance(value := problem.get(key), str) else "" for key in ("reason", "message")
     )
     return reason, ": ".join(part for part in (message, reason) if part)[:300]
-
-
-def _short(error: Exception) -> str:
-    # The innermost reason; the outer ones repeat host, pool and address of an object.
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    return type(getattr(error, "reason", None) or error).__name__

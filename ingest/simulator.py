@@ -107,6 +107,10 @@ class Simulator:
         self._options = options
         self._clock = clock
 
+    def look(self) -> str:
+        """Say that it is there; see hark.core.protocols.Looking."""
+        return "always there"
+
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield history as fast as it is taken, then what happens, when it happens."""
         place = msgspec.json.decode(cursor, type=Cursor) if cursor else self._beginning()
@@ -143,9 +147,13 @@ class World:
 
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
-        """All incidents, in the history and in the year that follows; one begins soon after the start."""
+        """All incidents, in the history and in the year that follows; one ends and one begins soon after the start."""
         dice = random.Random(f"{self._options.seed}/incidents")
-        found = [Incident(0, "cancelled", "DEN", 180.0, 420.0, 2_400.0, 9.0)]
+        # One that ends soon after the start, and one that begins then: both can be watched.
+        found = [
+            Incident(1, "baggage", "ATL", -9_000.0, 240.0, 600.0, 5.0),
+            Incident(0, "cancelled", "DEN", 60.0, 150.0, 900.0, 10.0),
+        ]
         second = -self._options.history_days * 86_400
         while second < 365 * 86_400:
             second += dice.expovariate(1 / (2.2 * 86_400))
@@ -153,7 +161,7 @@ class World:
             about = dice.choice(["late", "cancelled", "cancelled", "booking", "baggage", "lines"])
             rise, fall = dice.uniform(300, 1_500), dice.uniform(1_800, 9_000)
             airport = dice.choice(AIRLINES[airline].airports)
-            if not -7_200 < second < 7_200:  # the story right after the start is told by the first one alone
+            if not -14_400 < second < 7_200:  # the story around the start is told by those two alone
                 found.append(Incident(airline, about, airport, second, rise, fall, dice.uniform(3, 12)))
         return tuple(found)
 

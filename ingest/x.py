@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+import requests
 import tweepy
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Batch, Gap
 from hark.query.platforms import x_rules, x_searches
 from hark.settings import Brand
-from ingest.x_client import Adapter, Pace, PlatformTime, rest_client
+from ingest.x_client import Adapter, HttpError, Pace, PlatformTime, rest_client, translate
 from ingest.x_payload import id_at, instant_of
 from ingest.x_posts import Read, read_line
 from ingest.x_rules import keep_in_step
@@ -99,6 +100,26 @@ class XSource:
         self.clock = clock
         self.pace = pace
 
+    def look(self) -> str:
+        """Ask for the stream's rules, or, where search serves alone, for what is used: no post is read.
+
+        See hark.core.protocols.Looking.
+        """
+        time = PlatformTime(self.clock)
+        adapter = Adapter(self.options.base_url, time, (self.pace.timeout_seconds, self.pace.timeout_seconds))
+        kind = tweepy.StreamingClient if self.options.stream else tweepy.Client
+        client = rest_client(kind, self.options.bearer_token, adapter)
+        try:
+            return _looked(client)
+        except (HttpError, requests.RequestException) as error:
+            if self.options.stream and isinstance(error, HttpError) and error.status == 403:
+                raise SettingsError(
+                    f"no access to the filtered stream ({error}): recent search serves alone; stream = false says so"
+                ) from error
+            raise translate(error, 1, self.pace, time) from error
+        finally:
+            client.session.close()
+
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield batches until stopped; SettingsError where X refuses token, rules or queries."""
         reading = _Reading(self, cursor, stop)
@@ -109,6 +130,14 @@ class XSource:
                     yield batch
         finally:
             reading.close()
+
+
+def _looked(client: tweepy.Client | tweepy.StreamingClient) -> str:
+    if isinstance(client, tweepy.StreamingClient):
+        client.get_rules()
+        return "X answers; the app may use the filtered stream"
+    client.request("GET", "/2/usage/tweets")
+    return "X accepts the token; recent search serves alone"
 
 
 class _Reading:

@@ -18,6 +18,7 @@ from requests.utils import resolve_proxies
 
 from hark.core.clock import Clock
 from hark.core.errors import HarkError, SettingsError, TransientError
+from ingest.faults import plain
 
 _TWEEPYS_HOST = "https://api.twitter.com"
 _DAY_SECONDS = 86_400.0
@@ -139,7 +140,7 @@ def translate(error: Exception, attempt: int, pace: Pace, time: PlatformTime) ->
     `attempt` counts failures in a row, from 1. Other errors than X's and the network's are raised again.
     """
     if isinstance(error, requests.RequestException):
-        return TransientError(f"X cannot be reached: {_short(error)}", backoff_seconds(attempt, pace))
+        return TransientError(f"X cannot be reached: {plain(error)}", backoff_seconds(attempt, pace))
     if not isinstance(error, HttpError):
         raise error
     match error.status:
@@ -191,11 +192,3 @@ def _words(body: bytes) -> str:
         details[0] if isinstance(details, list) and details else None,
     ]
     return ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str)))[:500]
-
-
-def _short(error: Exception) -> str:
-    # The innermost reason; the outer ones repeat host, pool and address of an object.
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    reason = getattr(error, "reason", None)
-    return f"{type(reason or error).__name__}"

@@ -1,6 +1,8 @@
 """`hark check`: is each part configured, reachable, and what is wrong."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +12,19 @@ import msgspec
 
 from hark import settings as settings_module
 from hark.commands.options import common, json_option
+from hark.commands.show import harmless
 from hark.core.change import TOPICS
 from hark.core.clock import now
 from hark.core.errors import HarkError
+from hark.core.protocols import Looking
 from hark.query import parse
 from hark.settings import Settings, SourceEntry
 
 if TYPE_CHECKING:
     from hark.alerts.targets import Target
 
+LOOK_SECONDS = 12.0
+"""How long a source may take to answer: a connection, a login and a request, at five seconds each at most."""
 Finding = tuple[str, str, str]
 """Part, "ok" or "off" or "wrong", and what is to be told."""
 
@@ -37,7 +43,7 @@ def command(config: Path | None, data: Path | None, as_json: bool) -> None:
         _try("enrichment", lambda: _chain(settings)),
         _try("alert rules", lambda: _rules(settings)),
         *target_findings(settings),
-        *(_source(entry, settings) for entry in settings.sources),
+        *source_findings(settings),
     ]
     for part, condition, text in findings:
         if as_json:
@@ -45,7 +51,7 @@ def command(config: Path | None, data: Path | None, as_json: bool) -> None:
             click.echo(msgspec.json.encode(row).decode())
         else:
             colour = {"ok": "green", "wrong": "red"}.get(condition)
-            click.echo(f"{part:22} {click.style(f'{condition:6}', fg=colour)} {text}")
+            click.echo(f"{part:22} {click.style(f'{condition:6}', fg=colour)} {harmless(text, 1_000)}")
     if any(condition == "wrong" for _, condition, _ in findings):
         raise SystemExit(1)
 
@@ -121,6 +127,28 @@ def _target(target: "Target") -> str:
     return f"{kind}{quiet}{following}; `hark notify test {target.name}` tries it"
 
 
+def source_findings(settings: Settings, seconds: float = LOOK_SECONDS) -> list[Finding]:
+    """Ask all sources at the same time whether they answer; give up on those that take longer than `seconds`."""
+    answers: list[Future[Finding]] = [Future() for _ in settings.sources]
+
+    def look(entry: SourceEntry, answer: Future[Finding]) -> None:
+        try:
+            answer.set_result(_source(entry, settings))
+        except BaseException as error:  # noqa: BLE001 - a bug is raised where the answer is waited for
+            answer.set_exception(error)
+
+    for asked in zip(settings.sources, answers, strict=True):
+        # Daemons: one that hangs in a library must not keep the program.
+        threading.Thread(target=look, args=asked, daemon=True).start()
+    wait(answers, seconds)
+    return [
+        answer.result()
+        if answer.done()
+        else (f"source {entry.name}", "wrong", f"{entry.type}: no answer within {seconds:.0f} s")
+        for entry, answer in zip(settings.sources, answers, strict=True)
+    ]
+
+
 def _source(entry: SourceEntry, settings: Settings) -> Finding:
     part = f"source {entry.name}"
     if not entry.enabled:
@@ -129,8 +157,10 @@ def _source(entry: SourceEntry, settings: Settings) -> Finding:
     def look() -> str:
         from hark.wiring import source_of
 
-        source_of(entry, settings)
-        return f"{entry.type}: configured; `hark status` shows whether it answers"
+        source = source_of(entry, settings)
+        if not isinstance(source, Looking):
+            return f"{entry.type}: configured; `hark status` shows whether it answers"
+        return f"{entry.type}: {source.look()}"
 
     return _try(part, look)
 

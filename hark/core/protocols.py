@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -54,6 +54,19 @@ class Source(Protocol):
 
     def read(self, cursor: str | None, stop: threading.Event) -> Iterator[Batch]:
         """Yield batches from `cursor` on, until `stop` is set; finite sources end by returning."""
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A source that can be asked whether its platform answers; `hark check` asks."""
+
+    def look(self) -> str:
+        """Ask the platform once, with the real credentials, and return in a few words that it answers.
+
+        Reads nothing that the platform charges for, changes nothing there or here, and takes some seconds at most
+        (whoever asks gives up after that). Raises SettingsError, TransientError with what is wrong, for people.
+        """
         ...
 
 

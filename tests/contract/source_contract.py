@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hark.core.change import Change, Rejected, key_of
 from hark.core.errors import TransientError
-from hark.core.protocols import Batch, Gap, Source
+from hark.core.protocols import Batch, Gap, Looking, Source
 
 DEADLINE_SECONDS = 30.0
 
@@ -129,6 +129,16 @@ class SourceContract:
             runtime.collect(said)
             assert runtime.ids() == said
             assert not runtime.rejected
+
+    def test_a_look_tells_that_it_answers_and_changes_nothing(self) -> None:
+        with self.runtime() as runtime:
+            said = runtime.platform.say(3)
+            source = runtime.platform.source()
+            assert isinstance(source, Looking)
+            assert source.look()
+            runtime.collect(said)
+            assert source.look()
+            assert runtime.ids() == said
 
     def test_hears_what_is_said_while_it_runs(self) -> None:
         with self.runtime() as runtime:

@@ -24,12 +24,13 @@ USER = {
     "created_at": "2013-12-14T04:35:55.000Z",
     "public_metrics": {"followers_count": 7, "following_count": 1, "tweet_count": 2, "listed_count": 0},
 }
-_SEARCH, _RULES, _STREAM = (
+_SEARCH, _RULES, _STREAM, _USAGE = (
     "/2/tweets/search/recent",
     "/2/tweets/search/stream/rules",
     "/2/tweets/search/stream",
+    "/2/usage/tweets",
 )
-ROUTES = {_SEARCH: "search", _RULES: "rules", _STREAM: "stream"}
+ROUTES = {_SEARCH: "search", _RULES: "rules", _STREAM: "stream", _USAGE: "usage"}
 TOO_MANY = {
     "title": "ConnectionException",
     "detail": "This stream is currently at the maximum allowed connection limit.",
@@ -246,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(fault.status, fault.body, fault.headers)
         if route == "search":
             return self._send(*self.platform.search(params))
+        if route == "usage":
+            return self._send(200, {"data": {"project_usage": "12", "project_cap": "2000000"}})
         if route == "rules" and method == "GET":
             with self.platform.changed:
                 rules = [{"id": id, **rule} for id, rule in self.platform.rules.items()]

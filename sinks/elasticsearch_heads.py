@@ -6,7 +6,7 @@ id is decided in one place. A head is changed only by who has seen its present s
 late can cover a newer one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -41,11 +41,15 @@ class Write(Struct):
     row: int | None = None
 
 
-def settle(head: Head | None, items: Iterable[tuple[int, Item, str]]) -> Write:
+def settle(head: Head | None, items: Sequence[tuple[int, Item, str]]) -> Write:
     """Apply items (index, item, its month) in order to a head; several make one revision.
 
     The higher version stands, of equal ones the first; a deletion stands for ever.
     """
+    if head is None and len(items) == 1:  # nearly always: the loop below would say the same
+        ((index, item, month),) = items
+        if isinstance(item, Tagged):
+            return Write(Head(source_of(item.mention.id), "indexed", 1, item.version, (month,)), True, index)
     state, row = head, None
     for index, item, month in items:
         match item:

@@ -162,11 +162,13 @@ def row_of(
     for word in words:
         name, _, value = word.partition("=")
         if name in _COUNTED_NAMES:
-            if name not in row:
-                row[name] = []
-            elif name == "site":  # those above the site come after it
-                continue
-            row[name].append(value_of(word) if "%" in value else value)
+            if "%" in value:
+                value = value_of(word)
+            values = row.get(name)
+            if values is None:
+                row[name] = [value]
+            elif name != "site":  # those above the site come after it
+                values.append(value)
     return row
 
 

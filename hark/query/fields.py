@@ -29,7 +29,6 @@ LONGEST_VALUE = 300
 """Characters of a value that count, in the query and in the mention."""
 _MOST_PREFIXES = 8
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"“”]+", re.IGNORECASE)
-_LINK_BEGINS = re.compile(r"://|www\.", re.IGNORECASE)
 _SIGN = re.compile("[#@＃＠﹟﹫]")  # in the forms that the tokenizer folds into one
 _MEDIA = frozenset({"image", "video", "audio"})
 _ENCODED = re.compile(
@@ -310,31 +309,59 @@ def _add_origin(words: list[str], mention: Mention) -> None:
 
 def _add_text(words: list[str], mention: Mention, known: Sequence[str] | None) -> None:
     text = f"{mention.title}\n{mention.text}" if mention.title else mention.text
-    if _SIGN.search(text):
+    if "@" in text or "#" in text or (not text.isascii() and _SIGN.search(text)):
         for token in tokens(text) if known is None else known:
             if token[0] == "#":
                 words += ("hashtag=" + token[1:], "has=hashtag")
             elif token[0] == "@":
                 words += ("mentions=" + token[1:], "has=mentions")
-    if _LINK_BEGINS.search(text):
+    if "://" in text or "www." in text.lower():
         for link in _LINK.findall(text):
             words.append("has=link")
             words += _above_address(_address(link))
 
 
 def _add_tags(words: list[str], enrichment: Enrichment, taxonomy: Taxonomy) -> None:
-    words.append("lang=" + _language(enrichment.language.code))
-    words.append("sentiment=" + _known(enrichment.sentiment.label))
-    for brand in filter(None, map(_known, enrichment.brands)):
+    topics = tuple([topic.id for topic in enrichment.topics])
+    words += _tagged(
+        enrichment.language.code,
+        enrichment.sentiment.label,
+        enrichment.brands,
+        topics,
+        enrichment.intent,
+        enrichment.journey,
+        enrichment.urgency,
+    )
+    for topic in topics:
+        if above := taxonomy.get(_known(topic)):
+            words += _above_topic(above)
+
+
+@lru_cache(maxsize=20_000)
+def _tagged(
+    language: str,
+    sentiment: str,
+    brands: tuple[str, ...],
+    topics: tuple[str, ...],
+    intent: str | None,
+    journey: str | None,
+    urgency: str | None,
+) -> tuple[str, ...]:
+    """Return the words of tags; mentions share few combinations of them."""
+    words = ["lang=" + _language(language), "sentiment=" + _known(sentiment)]
+    for brand in filter(None, map(_known, brands)):
         words += ("brand=" + brand, "has=brand")
-    topics = [topic for topic in (_known(topic.id) for topic in enrichment.topics) if topic]
-    for topic in topics:
+    for topic in filter(None, map(_known, topics)):
         words += ("topic=" + topic, "has=topic")
-    for topic in topics:
-        words += ["topic=" + above for above in sorted(taxonomy.get(topic, ()))]
-    for name in ("intent", "journey", "urgency"):
-        if value := _known(getattr(enrichment, name) or ""):
+    for name, value in (("intent", intent), ("journey", journey), ("urgency", urgency)):
+        if value := _known(value or ""):
             words += (f"{name}={value}", "has=" + name)
+    return tuple(words)
+
+
+@lru_cache(maxsize=4096)
+def _above_topic(above: frozenset[str]) -> tuple[str, ...]:
+    return tuple(["topic=" + topic for topic in sorted(above)])
 
 
 @lru_cache(maxsize=8192)

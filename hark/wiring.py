@@ -23,7 +23,7 @@ from hark.generations import (
     ways,
 )
 from hark.ledger import Ledger
-from hark.query.fields import Taxonomy, ancestors
+from hark.query.fields import Taxonomy, ancestors, normal
 from hark.settings import Settings, SourceEntry, read_toml
 from hark.state import State, open_state
 from hark.state.generations import Generation, Generations
@@ -178,6 +178,15 @@ def serving_of(settings: Settings) -> int:
     """Return the number of the generation that is shown."""
     with contextlib.closing(_watch(settings)) as watch:
         return watch.now().serving
+
+
+def names_of(settings: Settings) -> dict[str, str]:
+    """Return what people call brands and topics, by id; raises SettingsError."""
+    from enrich.phrasebook import Taxonomy as TopicsFile
+
+    topics = read_toml(settings.config / "topics.toml", TopicsFile).topic
+    titles = {normal(topic.id): topic.title for topic in topics if topic.title}
+    return titles | {normal(brand.name): brand.title for brand in settings.brands}
 
 
 def taxonomy_of(settings: Settings, number: int | None = None) -> Taxonomy:

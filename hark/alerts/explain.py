@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ MOST_PARTS = 4
 OTHER = "other"
 CORE_SHARE = 0.25
 """What brings at least so much of the excess is what the alert is about."""
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 _DAY_SECONDS = 86_400
 _DISPERSION, _SMALLEST = 0.1, 0.1
 """Of a topic's count: its dispersion, and the least that is expected of one never seen."""
@@ -78,7 +80,8 @@ class Explanation(Struct, frozen=True):
 class Evidence:
     """What alerts are explained from: the store, as it was when the buckets were judged.
 
-    `learned` is when (ms) each rule learned from the time before `live_since` (see counts.timely).
+    `learned` is when (ms) each rule learned from the time before `live_since` (see counts.timely). `names` are what
+    people call brands and topics, by id.
     """
 
     def __init__(
@@ -88,7 +91,9 @@ class Evidence:
         blind: Blind,
         live_since: int | None,
         learned: Mapping[str, int | None] | None = None,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
+        self.names = names
         self.store = store
         self.taxonomy = taxonomy
         self.blind = blind

@@ -17,8 +17,8 @@ from hark.alerts.counts import BUCKET_MS
 from hark.alerts.detector import EXPECTATION_VARIANCE
 from hark.alerts.evaluate import Verdict, Window, told_at
 from hark.alerts.events import EventKind
-from hark.alerts.explain import OTHER, Evidence, Explanation, explain
-from hark.alerts.rules import OF_ALL, Rule
+from hark.alerts.explain import NO_NAMES, OTHER, Evidence, Explanation, explain
+from hark.alerts.rules import BETWEEN, OF_ALL, Rule
 from hark.alerts.terms import term_in_words
 from hark.alerts.voices import Concentration, concentration, leading_place, representative
 from hark.core.clock import from_ms, to_ms
@@ -201,7 +201,7 @@ class Follower:
             incident.ended, incident.severity = at, 0
             self._explain(incident, at)
             return [Happening(incident, "resolved", at, "back to what is usual")]
-        incident.headline = headline(incident, self._rules)
+        incident.headline = headline(incident, self._rules, self._evidence.names)
         if escalates:
             self._explain(incident, at)
             return [Happening(incident, "escalated", at, "three times as strong as when it was last told of")]
@@ -330,7 +330,7 @@ class Follower:
         incident.concentration = concentration(own)
         incident.mentions = representative(own)
         incident.place = leading_place(own)
-        incident.headline = headline(incident, self._rules)
+        incident.headline = headline(incident, self._rules, self._evidence.names)
         if told:
             incident.told_ms, incident.told_severity = at, incident.severity
             incident.told_observed = member.observed
@@ -380,8 +380,13 @@ def incident_id(rule: str, group: str | None, start: int) -> str:
     return b32encode(hashlib.blake2s(text, digest_size=5).digest()).decode().lower()
 
 
-def headline(incident: Incident, rules: Mapping[str, Rule]) -> str:
-    """Return one sentence made of the figures."""
+def named(group: str | None, names: Mapping[str, str]) -> str:
+    """Return a series as people call it."""
+    return BETWEEN.join(names.get(value, value) for value in group.split(BETWEEN)) if group else "all"
+
+
+def headline(incident: Incident, rules: Mapping[str, Rule], names: Mapping[str, str] = NO_NAMES) -> str:
+    """Return one sentence made of the figures; `names` are what people call brands and topics, by id."""
     if incident.text:
         return incident.text
     member = incident.leading
@@ -396,7 +401,7 @@ def headline(incident: Incident, rules: Mapping[str, Rule]) -> str:
         topic = leads[0].value if leads and leads[0].value not in (member.group or "") else ""
     new = _new_term(incident, rules)
     said = f"“{term_in_words(new)}” is new" if new else ""
-    who = " · ".join(filter(None, (group or "all", said, topic))) + (
+    who = " · ".join(filter(None, (named(group, names), said, names.get(topic, topic)))) + (
         f" at {incident.place}" if incident.place else ""
     )
     return f"{who}: {_figures(member, rule)}, since {from_ms(incident.since):%H:%M} UTC, {_state(incident)}"
@@ -417,11 +422,12 @@ def _figures(member: Member, rule: Rule) -> str:
     if rule.detector == "threshold":
         return f"{member.observed} {noun} in {lasted}, told from {member.expected:.0f} on"
     if rule.metric in OF_ALL and member.volume:
-        what = {"share-negative": "of {} mentions negative", "net-sentiment": "net sentiment of {} mentions"}
-        told = what.get(rule.metric, "of {} mentions").format(f"{member.volume:,}")
-        sign = "+" if rule.metric == "net-sentiment" else ""
         found, usual = member.observed / member.volume, member.expected / member.volume
-        return f"{found:{sign}.0%} {told} in {lasted}, expected {usual:{sign}.0%}"
+        of = f"of {member.volume:,} mentions"
+        if rule.metric == "net-sentiment":
+            return f"net sentiment {found:+.0%} {of} in {lasted}, expected {usual:+.0%}"
+        negative = " negative" * (rule.metric == "share-negative")
+        return f"{found:.0%} {of}{negative} in {lasted}, expected {usual:.0%}"
     low, high = interval(member)
     figures = f"{member.observed} {noun} in {lasted}, expected {member.expected:.0f} ({low}–{high})"
     if rule.detector == "ratio":

@@ -28,7 +28,7 @@ from hark.alerts.evaluate import (
     in_parts,
 )
 from hark.alerts.events import IncidentEvent
-from hark.alerts.explain import Evidence
+from hark.alerts.explain import NO_NAMES, Evidence
 from hark.alerts.incidents import REOPENS_MS, Follower, Happening, Incident, Member
 from hark.alerts.rules import Rule
 from hark.core.change import ENRICHED, MENTIONS
@@ -95,7 +95,7 @@ class Watch:
     """Judges the rules of a center; used by one thread.
 
     `sources` are the names of those that should always answer. `enqueue` is given every event that people are to be
-    told of, inside the transaction that records it.
+    told of, inside the transaction that records it. `names` are what people call brands and topics, by id.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Watch:
         taxonomy: Taxonomy,
         sources: Sequence[str],
         enqueue: Enqueue,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
         self._store = store
         self._state = state
@@ -115,6 +116,7 @@ class Watch:
         self._taxonomy = taxonomy
         self._sources = tuple(sources)
         self._enqueue = enqueue
+        self._names = names
 
     def through(self) -> int | None:
         """Return up to when (ms) all rules have judged, None before the first step."""
@@ -364,7 +366,7 @@ class Watch:
                     from_ms(one.at),
                     incident.rule,
                     incident.title,
-                    incident.series,
+                    incidents.named(incident.leading.group, self._names),
                     incident.severity,
                     incident.headline,
                     "\n".join(filter(None, (one.note, incidents.body(incident)))),
@@ -415,7 +417,7 @@ class Watch:
         return touched
 
     def _evidence(self, blind: Blind, clock: AlertClock, lessons: Mapping[str, int]) -> Evidence:
-        return Evidence(self._store, self._taxonomy, blind, clock.live_since_ms, lessons)
+        return Evidence(self._store, self._taxonomy, blind, clock.live_since_ms, lessons, self._names)
 
 
 class Rounds:

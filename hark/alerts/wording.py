@@ -4,7 +4,9 @@ A template is Jinja's, in its sandbox; the first line is the title, the rest the
 by the default, with a line that says so: people are told all the same.
 """
 
+import re
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,10 @@ Reference {{ key }}
 """
 _LONGEST_TITLE = 200
 _LONGEST_BODY = 20_000
+_TIME = re.compile(
+    r"(?P<over>\bover at )?(?P<day>\d{4}-\d\d-\d\d )?\b(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d)(?(over)(?: UTC)?| UTC)\b"
+)
+"""A time in a headline: "19:45 UTC", "2026-11-22 19:45 UTC", or "over at 20:30"."""
 _log = structlog.get_logger()
 
 
@@ -94,7 +100,10 @@ def digest_of(
         newest, worst = found[-1], max(event.severity for event in found)
         state = "over" if newest.kind == "resolved" else f"open, severity {newest.severity}"
         lines.append(f"{newest.title}: {newest.series} [{newest.incident}]: {state}, at worst {worst}")
-        lines += [f"  {_local(event, target)} {event.kind}: {_line(event.headline)}" for event in found]
+        lines += [
+            f"  {_local(event, target)} {event.kind}: {_line(_in_zone(event.headline, event, target))}"
+            for event in found
+        ]
         lines += [f"  {console}{newest.path}", ""]
     key = f"digest.{target.name}.{held_ms}.{events[0][0]}"
     lines.append(f"Reference {key}")
@@ -146,6 +155,8 @@ def _words(event: IncidentEvent, key: str, via: str, target: Target, console: st
         "link": f"{console}{event.path}",
         "at": _local(event, target),
         **{name: getattr(event, name) for name in event.__struct_fields__ if name not in ("at", "targets")},
+        "headline": _in_zone(event.headline, event, target),
+        "body": _in_zone(event.body, event, target),
     }
 
 
@@ -180,6 +191,21 @@ def _read(path: Path) -> str | None:
 
 def _local(event: IncidentEvent, target: Target) -> str:
     return event.at.astimezone(target.zone).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _in_zone(text: str, event: IncidentEvent, target: Target) -> str:
+    """Return a text with its times, which are UTC's, as the clock of the target's zone shows them."""
+
+    def told(found: re.Match[str]) -> str:
+        day = date.fromisoformat(found["day"].strip()) if found["day"] else event.at.date()
+        moment = datetime.combine(day, time(int(found["hour"]), int(found["minute"])), UTC)
+        if not found["day"] and moment > event.at:
+            moment -= timedelta(days=1)
+        local = moment.astimezone(target.zone)
+        before = "over at " if found["over"] else f"{local:%Y-%m-%d} " if found["day"] else ""
+        return f"{before}{local:%H:%M %Z}"
+
+    return _TIME.sub(told, text)
 
 
 def _line(text: str) -> str:

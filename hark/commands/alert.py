@@ -30,7 +30,7 @@ def command(config: Path | None, data: Path | None, metrics_port: int | None) ->
     from hark.roles import done, wait_out
     from hark.state import open_state
     from hark.state.outbox import Outbox
-    from hark.wiring import bus_of, open_store_of, taxonomy_of
+    from hark.wiring import bus_of, names_of, open_store_of, taxonomy_of
 
     settings, stop = start("alert", config, data, metrics_port)
     rules = load_rules(settings.config)
@@ -52,7 +52,9 @@ def command(config: Path | None, data: Path | None, metrics_port: int | None) ->
     allowance = max((rule.allowance_seconds for rule in rules.values()), default=0)
     with bus_of(settings) as bus:
         try:
-            watch = Watch(store, state, rules, taxonomy_of(settings), sources, enqueuer(targets))
+            watch = Watch(
+                store, state, rules, taxonomy_of(settings), sources, enqueuer(targets), names_of(settings)
+            )
             outbox = Outbox(state)
             rounds = Rounds(watch, Fence(bus), now, lambda: outbox.note(ALERTS_BEAT, to_ms(now())))
             while not stop.is_set():

@@ -147,7 +147,7 @@ def test_what_brings_the_mood_down_is_explained_and_adds_up(tmp_path: Path) -> N
         for part in parts:
             of = [hit.enrichment.sentiment.label for hit in store.search(parse(part.query), begin, end, None)]
             assert of.count("positive") - of.count("negative") == part.observed
-    assert "net sentiment of" in incident.headline
+    assert "net sentiment " in incident.headline
     assert "baggage" in incident.headline
     store.close()
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -120,3 +121,18 @@ def test_a_digest_tells_each_incident_once_with_its_course(tmp_path: Path) -> No
     ]
     assert said.body.endswith("Reference digest.ops.1000.a.1.ops")
     assert len(said.payload["events"]) == 3
+
+
+def test_times_are_told_by_the_clock_of_who_is_told_and_name_their_zone(tmp_path: Path) -> None:
+    happened = event(
+        at=datetime(2026, 3, 1, 4, tzinfo=UTC),
+        headline="Delta: 54 complaints, since 19:45 UTC, over at 03:20",
+        body="x does not answer since 2026-02-28 23:10 UTC; at 10:00 it was 12:34",
+    )
+    said = message_of(happened, "k", "", target(tmp_path), "")
+    assert "Delta: 54 complaints, since 13:45 CST, over at 21:20 CST" in said.body
+    assert "x does not answer since 2026-02-28 17:10 CST; at 10:00 it was 12:34" in said.body
+    digest = digest_of([("k", happened)], 0, target(tmp_path), "")
+    assert "since 13:45 CST" in digest.body
+    plain = msgspec.structs.replace(target(tmp_path), zone=ZoneInfo("UTC"))
+    assert "since 19:45 UTC, over at 03:20 UTC" in message_of(happened, "k", "", plain, "").body

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
 """Returns the present instant, aware, in UTC."""
@@ -10,6 +10,7 @@ Clock = Callable[[], datetime]
 # Elasticsearch and SQLite hold more, datetime does not; a platform's date outside is a broken date.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def now() -> datetime:
@@ -18,13 +19,14 @@ def now() -> datetime:
 
 
 def to_ms(instant: datetime) -> int:
-    """Return milliseconds since 1970-01-01 UTC."""
-    return int(instant.timestamp() * 1000)
+    """Return whole milliseconds since 1970-01-01 UTC, exactly: the latest that is not after `instant`."""
+    return (instant - EARLIEST) // _MILLISECOND
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """Return the instant of `milliseconds` since 1970-01-01 UTC."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """Return the instant of `milliseconds` since 1970-01-01 UTC, exactly."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return EARLIEST + timedelta(seconds=seconds, microseconds=rest * 1000)
 
 
 def monotonic() -> float:

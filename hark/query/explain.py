@@ -7,6 +7,8 @@ from hark.query.fields import BY_NAME
 from hark.query.lexer import QUOTES
 
 _PLAIN_VALUE = re.compile(r"[\w.@#/+:%&=?~,;!'*$-]+")
+_TAKEN_AWAY = {"author": "@", "mentions": "@", "hashtag": "#"}
+"""See hark.query.fields.normal_of."""
 _COMPARISONS = {"=": "is", "<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least"}
 _TIMES = {"=": "at", "<": "before", "<=": "until", ">": "after", ">=": "since"}
 
@@ -25,7 +27,7 @@ def text_of(node: Node) -> str:
         case Near(left, right, distance, ordered):
             return f"{_side(left)} {'ONEAR' if ordered else 'NEAR'}/{distance} {_side(right)}"
         case Field(name, operator, value):
-            return f"{name}{':' if operator == '=' else operator}{_value(value)}"
+            return f"{name}{':' if operator == '=' else operator}{_value(_typed(name, value))}"
         case Not(child):
             return f"NOT {_grouped(child, And | Or)}"
         case And(children):
@@ -46,6 +48,14 @@ def _grouped(node: Node, kinds: type | object) -> str:
 
 def _side(node: Node) -> str:
     return _grouped(node, Or)
+
+
+def _typed(name: str, value: str) -> str:
+    """Return a word field's value so that reading it, which takes such signs away, gives it back."""
+    if name in ("url", "site"):
+        return f"https://www.{value}" if "://" in value or value.startswith("www.") else value
+    sign = _TAKEN_AWAY.get(name)
+    return sign + value if sign and value.startswith(sign) else value
 
 
 def _value(value: str) -> str:

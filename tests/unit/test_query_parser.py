@@ -188,6 +188,21 @@ def test_any_sequence_of_the_languages_pieces_is_answered_or_refused(text: str) 
     assert isinstance(query, QueryError) or root(text_of(query.root)) == query.root
 
 
+@settings(max_examples=200)
+@given(
+    st.sampled_from(["author", "mentions", "hashtag", "url", "site", "place"]),
+    st.lists(
+        st.sampled_from(["@", "#", "＠", "＃", "www.", "a", "bc", ".", "/", " ", "https://"]), max_size=7
+    ).map("".join),
+)
+@example("author", "@@traveller")
+@example("hashtag", "##late")
+@example("url", "www.www.example.com")
+def test_values_with_signs_before_them_are_read_back(name: str, value: str) -> None:
+    query = attempt(f'{name}:"{value}"')
+    assert isinstance(query, QueryError) or root(text_of(query.root)) == query.root
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_queries_are_answered_or_refused_at_once(name: str) -> None:
     # Processor time: what else the machine does is no finding.

@@ -10,7 +10,7 @@ only after a preposition.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version as installed
 from typing import Any
@@ -123,11 +123,16 @@ _MONTH = (
     r"(?:(?i:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
     r"|Nov(?:ember)?|Dec(?:ember)?)|May)"
 )
+_BY_NAME = (
+    rf"\b(?P<m3>{_MONTH})\.? ?(?P<d3>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? (?P<y3>(?:19|20)\d\d))?(?!:)"
+    rf"|\b(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<m4>{_MONTH})\b(?:,? (?P<y4>(?:19|20)\d\d))?"
+)
+_DATE_BY_NAME = re.compile(_BY_NAME)
+"""Finds what `_DATE` finds in a text without _DATE_LIKE."""
 _DATE = re.compile(
     r"(?<![\d/.-])(?:(?P<y1>(?:19|20)\d\d)-(?P<m1>\d\d)-(?P<d1>\d\d)"
     r"|(?P<a>\d{1,2})(?P<by>[/.])(?P<b>\d{1,2})(?:(?P=by)(?P<y2>(?:19|20)?\d\d))?)(?![\d/]|[.-]\d| ?(?:min|hr|hour|day))"
-    rf"|\b(?P<m3>{_MONTH})\.? ?(?P<d3>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? (?P<y3>(?:19|20)\d\d))?(?!:)"
-    rf"|\b(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<m4>{_MONTH})\b(?:,? (?P<y4>(?:19|20)\d\d))?"
+    rf"|{_BY_NAME}"
 )
 _DATED = re.compile(r"\b(?i:on|until|till|by|since|from|before|after|due) $")
 _DATE_LIKE = re.compile(r"\d(?:[/.]\d|\d{3}-\d)")
@@ -135,6 +140,7 @@ _MONTH_WORDS = frozenset(
     "january february march april june july august september october november december sept".split()  # noqa: SIM905
 ).union(_MONTHS)
 _DIGIT = re.compile("[0-9]")
+_ANY_DIGIT = re.compile(r"\d")
 
 
 class Entities:
@@ -165,11 +171,11 @@ class Entities:
                 if _MONEY.search(text) or not _CURRENCY_WORDS.keys().isdisjoint(draft.words):
                     found += _amounts(text)
                 if _DATE_LIKE.search(text):
-                    found += _dates(text, 0, len(text))
+                    found += _dates(_DATE.finditer(text))
                 elif not _MONTH_WORDS.isdisjoint(draft.words):
                     for at in [at for at, word in enumerate(draft.tokens) if word in _MONTH_WORDS]:
                         start, end = draft.span(at)
-                        found += _dates(text, max(0, start - 12), end + 16)
+                        found += _dates(_DATE_BY_NAME.finditer(text, max(0, start - 12), end + 16))
             if found:
                 draft.entities = _apart(found)
 
@@ -247,7 +253,10 @@ def _flights(text: str) -> Iterator[Entity]:
 
 
 def _amounts(text: str) -> Iterator[Entity]:
-    for match in _AMOUNT.finditer(text):
+    digit = _ANY_DIGIT.search(text)
+    # Nothing longer than "US$ " stands before an amount's first digit.
+    begin = max(0, digit.start() - len("US$ ")) if digit else 0
+    for match in _AMOUNT.finditer(text, begin):
         number = _number(match["n1"] or match["n2"])
         factor = _FACTORS.get((match["k1"] or match["k2"] or "").strip().lower(), 1)
         currency = (
@@ -269,22 +278,24 @@ def _number(written: str) -> float:
     return float(f"{whole}.{fraction}")
 
 
-def _dates(text: str, begin: int, stop: int) -> Iterator[Entity]:
-    for match in _DATE.finditer(text, begin, stop):
-        if match["a"]:
-            first, second = int(match["a"]), int(match["b"])
-            month, day = (second, first) if first > 12 or match["by"] == "." else (first, second)
-            plain = match["y2"] is not None or (
-                match["by"] == "/" and (max(first, second) > 12 or _DATED.search(text[: match.start()][-8:]))
+def _dates(matches: Iterable["re.Match[str]"]) -> Iterator[Entity]:
+    for match in matches:
+        parts = match.groupdict()
+        if parts.get("a"):
+            first, second = int(parts["a"]), int(parts["b"])
+            month, day = (second, first) if first > 12 or parts["by"] == "." else (first, second)
+            plain = parts["y2"] is not None or (
+                parts["by"] == "/"
+                and (max(first, second) > 12 or _DATED.search(match.string[: match.start()][-8:]))
             )
             if not plain or match[0] == "24/7":
                 continue
-            year = match["y2"]
+            year = parts["y2"]
         else:
-            name = match["m3"] or match["m4"]
-            month = _MONTHS[name[:3].casefold()] if name else int(match["m1"])
-            day = int(match["d1"] or match["d3"] or match["d4"])
-            year = match["y1"] or match["y3"] or match["y4"]
+            name = parts["m3"] or parts["m4"]
+            month = _MONTHS[name[:3].casefold()] if name else int(parts["m1"])
+            day = int(parts["d3"] or parts["d4"] or parts["d1"])
+            year = parts["y3"] or parts["y4"] or parts.get("y1")
         if year is not None and len(year) == 2:
             year = "20" + year
         try:

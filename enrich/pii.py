@@ -46,7 +46,10 @@ _BEFORE_HANDLES = frozenset("@(\"'.,:;!?/&“”")
 _WORDS = frozenset(
     "confirmation conf pnr locator booking reservation reference ref".split()  # noqa: SIM905
 )
-_CONTEXT = re.compile(r"(?i)\b(?:conf|pnr|locator|booking|reservation|ref)")
+# Begins with what the search can skip to.
+_CONTEXT = re.compile(
+    r"[CcPpLlBbRr](?<=\b.)(?i:(?<=c)onf|(?<=p)nr|(?<=l)ocator|(?<=b)ooking|(?<=r)eservation|(?<=r)ef)"
+)
 _MANY_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){5}")
 
 
@@ -79,8 +82,11 @@ def find(text: str) -> list[tuple[str, int, int]]:
     if _MANY_DIGITS.search(text):
         found += _numbers(text)
         found += [("account", *match.span("value")) for match in _ACCOUNT.finditer(text)]
-    if _CONTEXT.search(text):
-        found += [("booking", *match.span("value")) for match in _BOOKING.finditer(text)]
+    context = _CONTEXT.search(text)
+    if context:
+        # "record locator" begins before its word.
+        begin = max(0, context.start() - len("record "))
+        found += [("booking", *match.span("value")) for match in _BOOKING.finditer(text, begin)]
     if not found:
         return found
     links = [match.span() for match in _LINK.finditer(text)]

@@ -27,9 +27,11 @@ _DOMAIN = (
     r"(?:\.[a-z0-9-]{1,63}){0,4}\.(?:social|com|org|net|io|app|dev|co|me|uk|de|fr|es|eu|info|news|blog)\b"
 )
 _EMOJI = "\u2190-\u21ff\u2300-\u23ff\u2460-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff"
-# One group for links and tokens, so that splitting by it gives all of the text.
+# One group for links and tokens, so that splitting by it gives all of the text. Words of plain letters come first, as
+# most are: to ask the classes of all letters and marks takes a fifth longer.
 _TOKEN = re.compile(
-    rf"((?:https?://|www\.)\S+"
+    rf"([a-zA-Z0-9_]++(?!['’.:]|[^\x00-\x7f])"
+    rf"|(?:https?://|www\.)\S+"
     rf"|{_WORD}(?:['’]{_WORD})*+"
     rf"|@\w+(?:@\w[\w.-]*\w|(?i:{_DOMAIN}))?"
     rf"|#{_WORD}"

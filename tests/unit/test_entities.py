@@ -78,6 +78,8 @@ def test_flight_numbers(text: str, expected: list[tuple[str, str, str]]) -> None
         ("25 dollars", "25 USD"),
         ("C$40", "40 CAD"),
         ("$ and 7 dollar\u017f", "7 USD"),
+        ("it was not cheap at all: US$ 12", "12 USD"),
+        ("a seat is $\u0665 these days, and 5 the drink", "5 USD"),
     ],
 )
 def test_amounts_come_in_one_form(text: str, value: str) -> None:
@@ -98,6 +100,7 @@ def test_amounts_come_in_one_form(text: str, value: str) -> None:
         ("until 3/4", "--03-04"),
         ("29 February", "--02-29"),
         ("at 1234-5 on \u017fept 4", "--09-04"),
+        ("seat 12 in late september 9, 2026", "2026-09-09"),
     ],
 )
 def test_dates_come_as_iso_8601(text: str, value: str) -> None:

@@ -25,6 +25,8 @@ from hark.core.tokens import LONGEST_TOKEN, spans, tokens
         ("de\u200blay\u00aded", ["delayed"]),
         ("行李丢了 🙄😡", ["行", "李", "丢", "了", "🙄", "😡"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
+        ("mañana www.x.de a’s http bag: it's", ["mañana", "a", "http", "bag", "it"]),
+        ("façade wifi\u0301 wifi’n gate日", ["façade", "wifí", "wifi'n", "gate", "日"]),
         ("", []),
     ],
 )

@@ -7,13 +7,15 @@ of what chance leaves. Its interval is by the percentile bootstrap over the ment
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 from msgspec import Struct
 
 from enrich.measures import Scores, Sureness, scores, sureness
-from hark.core.change import MENTIONS, Labelled, encode
+from hark.bus import publish_changes
+from hark.core.change import Labelled
 from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Bus, Hit, Store
 from hark.core.tree import Query
@@ -62,10 +64,7 @@ def give(said: Sequence[Labelled], labels: Labels, bus: Bus) -> int:
 
     Raises TransientError while log or state is away; what is kept by then is sent with the next labels.
     """
-
-    def publish(some: Sequence[Labelled]) -> None:
-        bus.publish(MENTIONS, [(label.id, encode(label)) for label in some])
-
+    publish = partial(publish_changes, bus)
     labels.give(said, publish)
     return labels.send_again(publish)
 

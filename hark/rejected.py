@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from hark.bus import publish_changes
 from hark.core.change import (
-    MENTIONS,
     REJECTED,
     Change,
     Rejected,
@@ -12,8 +12,6 @@ from hark.core.change import (
     decode_change,
     decode_item,
     decode_rejected,
-    encode,
-    key_of,
 )
 from hark.core.clock import Clock
 from hark.core.errors import RefusedError
@@ -42,8 +40,7 @@ def replay(bus: Bus, items: Sequence[Rejected], clock: Clock) -> list[tuple[str,
             changes.append(_change(item, clock))
         except RefusedError as error:
             refused.append((item.id, str(error)))
-    if changes:
-        bus.publish(MENTIONS, [(key_of(change), encode(change)) for change in changes])
+    publish_changes(bus, changes)
     return refused
 
 

@@ -13,9 +13,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from hark import metrics
+from hark.bus import publish_changes
 from hark.core.change import (
     ENRICHED,
-    MENTIONS,
     REJECTED,
     Change,
     Deleted,
@@ -225,12 +225,6 @@ def ledger_loop(bus: Bus, state: State, stop: threading.Event, interval_seconds:
     while not stop.is_set():
         done(partial(advance, bus, state), stop, "ledger")
         stop.wait(interval_seconds)
-
-
-def publish_changes(bus: Bus, changes: Sequence[Change]) -> None:
-    """Append `changes` to topic `mentions`; returns when they are durable."""
-    if changes:
-        bus.publish(MENTIONS, [(key_of(change), encode(change)) for change in changes])
 
 
 def publish_items(bus: Bus, items: Sequence[Item], topic: str = ENRICHED) -> None:

@@ -1,9 +1,10 @@
 """The log between the stages: one literal table of its implementations, each loaded when it is named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from hark.core.change import MENTIONS, Change, encode, key_of
 from hark.core.errors import SettingsError
 from hark.core.protocols import Bus
 from hark.settings import LogSettings
@@ -27,3 +28,9 @@ def open_bus(address: str, data: Path, log: LogSettings | None = None) -> Bus:
         raise SettingsError(f"bus: unknown kind {scheme!r}; expected one of {', '.join(sorted(BUSES))}")
     connect: Callable[[str, Path, LogSettings], Bus] = import_module(BUSES[scheme]).connect
     return connect(hosts, data, log or LogSettings())
+
+
+def publish_changes(bus: Bus, changes: Sequence[Change]) -> None:
+    """Append `changes` to topic `mentions`; returns when they are durable. Raises as Bus.publish does."""
+    if changes:
+        bus.publish(MENTIONS, [(key_of(change), encode(change)) for change in changes])

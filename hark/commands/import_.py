@@ -83,7 +83,8 @@ def _import_file(file: Path, source: str, bus: Bus, progress: Progress, task: Ta
 
 
 def _publish(bus: Bus, batch: Sequence[Piece], rejected: Sequence[Rejected]) -> None:
-    from hark.roles import done, publish_changes, publish_rejected
+    from hark.bus import publish_changes
+    from hark.roles import done, publish_rejected
 
     never = threading.Event()
     changes = [piece.outcome for piece in batch if not isinstance(piece.outcome, Rejected)]

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from hark.bus import open_bus
+from hark.bus import open_bus, publish_changes
 from hark.core.change import (
     ENRICHED,
     MENTIONS,
@@ -47,7 +47,7 @@ from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
 from hark.reprocess import Feeder
-from hark.roles import enrich_loop, index_loop, publish_changes
+from hark.roles import enrich_loop, index_loop
 from hark.state import open_state
 from hark.state.generations import Generations
 from sinks import drop_store, open_store

@@ -89,10 +89,12 @@ def show_queue(
 def import_labels(config: Path | None, data: Path | None, file: Path, by: str) -> None:
     """Take in labels from a CSV file with the columns id, tag, label, and if you like by and at.
 
-    Several topics or brands of one mention stand in one cell with commas. Labels are kept for mentions that
-    are not here yet. The same file may be imported again. Exit 1: some rows were refused; the others are in.
+    Several topics or brands of one mention stand in one cell with commas. A label of a mention that was never
+    collected is refused: import the mention first. The same file may be imported again. Exit 1: some rows were
+    refused; the others are in.
     """
     from hark.labelling import give
+    from hark.ledger import advance
     from hark.roles import wait_out
     from hark.state.labels import Labels
     from hark.wiring import bus_of, state_of
@@ -101,21 +103,32 @@ def import_labels(config: Path | None, data: Path | None, file: Path, by: str) -
     taken = refused = again = 0
     with bus_of(settings) as bus, state_of(settings) as state:
         register, never = Labels(state), threading.Event()
-        batch: list[Labelled] = []
+        # The ledger's register of what was collected may lie some seconds behind the log.
+        wait_out(lambda: advance(bus, state), never, "log")
+        batch: list[tuple[int, Labelled]] = []
+
+        def refuse(number: int, why: str) -> None:
+            nonlocal refused
+            refused += 1
+            if refused <= _MOST_TOLD:
+                click.echo(f"{file} line {number}: {why}", err=True)
 
         def flush() -> None:
-            nonlocal again
-            again += wait_out(lambda: give(batch, register, bus), never, "log") or 0
+            nonlocal again, taken
+            collected = state.known([label.id for _, label in batch])
+            kept = [label for _, label in batch if label.id in collected]
+            for number, label in batch:
+                if label.id not in collected:
+                    refuse(number, f"no mention {label.id[:60]!r} was ever collected")
+            again += wait_out(lambda: give(kept, register, bus), never, "log") or 0
+            taken += len(kept)
             batch.clear()
 
         for number, outcome in _rows(file, by):
             if isinstance(outcome, str):
-                refused += 1
-                if refused <= _MOST_TOLD:
-                    click.echo(f"{file} line {number}: {outcome}", err=True)
+                refuse(number, outcome)
                 continue
-            batch.append(outcome)
-            taken += 1
+            batch.append((number, outcome))
             if len(batch) == _PAGE:
                 flush()
         flush()

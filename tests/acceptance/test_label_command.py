@@ -39,11 +39,15 @@ def test_labels_go_in_stand_come_out_and_are_measured(center: Center) -> None:
         "import:2,sentiment,negative,bob\n"
         "import:2,colour,red,bob\n"
         "two,sentiment,negative,bob\n"
+        "import:999,sentiment,negative,bob\n"
     )
     told = center.run("label", "import", str(file), expect=1).stderr.decode()
     assert "4 labels are in the log" in told
     assert "line 6: no tag 'colour'" in told
     assert "line 7: id: expected source:id" in told
+    assert "line 8: no mention 'import:999' was ever collected" in told
+    assert "3 rows were refused" in told
+    assert center.settled()["balanced"]
 
     wait_for(lambda: len(list(center.search("sentiment:negative"))) == 2, "the labels to stand")
     (hit,) = center.search("gate")

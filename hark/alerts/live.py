@@ -6,7 +6,7 @@ is killed before has done nothing; of two that do the same step one records it, 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
@@ -423,14 +423,19 @@ class Watch:
 class Rounds:
     """What the role does every few seconds: judge what has closed, once the past is in and the workers are through.
 
-    `beat` is called whenever every rule has been looked at and nothing waits.
+    `beat` is called whenever every rule has been looked at and nothing waits. `lag_seconds` is how long it takes until
+    what another process wrote to the store is found.
     """
 
-    def __init__(self, watch: Watch, fence: Fence, clock: Clock, beat: Callable[[], None]) -> None:
+    def __init__(
+        self, watch: Watch, fence: Fence, clock: Clock, beat: Callable[[], None], lag_seconds: float = 0.0
+    ) -> None:
         self._watch = watch
         self._fence = fence
         self._clock = clock
         self._beat = beat
+        self._lag = timedelta(seconds=lag_seconds)
+        self._passed: tuple[int, datetime] | None = None
         self._seen: int | None = None
         self._looked = self._looks = 0
 
@@ -445,11 +450,17 @@ class Rounds:
                 return
             through = self._watch.through()
         while through is None or through < closed:
-            if not self._fence.passed(closed):
+            if not self._fence.passed(closed) or not self._visible(closed):
                 return
             self._watch.step(closed)
             through = self._watch.through()
         self._beat()
+
+    def _visible(self, closed: int) -> bool:
+        """Say whether what was in the store when the fence was passed can be found by now."""
+        if self._passed is None or self._passed[0] != closed:
+            self._passed = closed, self._clock()
+        return self._clock() - self._passed[1] >= self._lag
 
     def _history_is_in(self, closed: int, behind: bool) -> bool:
         """Wait while the past is coming in, as at the very start; learn again when much more of it has come.

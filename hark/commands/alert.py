@@ -10,6 +10,8 @@ from hark.commands.roles import metrics_option, start
 from hark.core.errors import SettingsError
 
 LOOK_SECONDS = 5.0
+LAG_SECONDS = 2.0
+"""Elasticsearch shows what another process wrote within a second (its refresh_interval)."""
 
 
 @click.command()
@@ -56,7 +58,8 @@ def command(config: Path | None, data: Path | None, metrics_port: int | None) ->
                 store, state, rules, taxonomy_of(settings), sources, enqueuer(targets), names_of(settings)
             )
             outbox = Outbox(state)
-            rounds = Rounds(watch, Fence(bus), now, lambda: outbox.note(ALERTS_BEAT, to_ms(now())))
+            lag = 0.0 if settings.center.store == "embedded" else LAG_SECONDS
+            rounds = Rounds(watch, Fence(bus), now, lambda: outbox.note(ALERTS_BEAT, to_ms(now())), lag)
             while not stop.is_set():
                 done(partial(rounds.turn, allowance), stop, "alerts")
                 stop.wait(LOOK_SECONDS)

@@ -86,6 +86,26 @@ def test_a_turn_waits_for_the_past_and_for_the_workers(tmp_path: Path, bus: Bus)
     state.close()
 
 
+def test_a_store_that_shows_writes_late_is_given_its_time_behind_the_fence(tmp_path: Path, bus: Bus) -> None:
+    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+    moments = [LIVE]
+    watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
+    rounds = Rounds(watch, Fence(bus), lambda: moments[-1], lambda: None, lag_seconds=2.0)
+    store.write([item for item in mentions(False) if item.mention.created_at < LIVE])
+    bus.publish(MENTIONS, [("x:1", b"a")])
+    for _ in range(3):
+        rounds.turn(300)
+        moments.append(moments[-1] + timedelta(seconds=5))
+    take(bus, MENTIONS, ENRICH_GROUP)
+    rounds.turn(300)
+    assert watch.through() is None  # all is written, and may not be found yet
+    moments.append(moments[-1] + timedelta(seconds=2))
+    rounds.turn(300)
+    assert watch.through() == to_ms(LIVE - timedelta(minutes=5))
+    store.close()
+    state.close()
+
+
 def test_much_more_history_is_learned_from(tmp_path: Path, bus: Bus) -> None:
     store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))

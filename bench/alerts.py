@@ -5,7 +5,7 @@
 
 Writes three days of made-up mentions of forty brands and 25 topics (a thousand series), learns from them, then judges
 one bucket after the other as the role does: read, judge, record. With --incident one brand's mentions are tenfold, so
-that incidents are opened, joined and explained too.
+that incidents are opened, joined and explained too. With --new-terms the turn is that of a rule on new terms of each brand.
 """
 
 import argparse
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--store", default="embedded")
     parser.add_argument("--a-day", type=int, default=A_DAY, help="mentions a day")
     parser.add_argument("--incident", action="store_true")
+    parser.add_argument("--new-terms", action="store_true", help="a rule on new terms of each brand instead")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
@@ -53,6 +54,8 @@ def main() -> None:
         for at in range(0, len(written), 5_000):
             store.write(written[at : at + 5_000])
         rule = Rule("pairs", "Pairs", parse(""), "complaints", ("brand", "topic"), "spike", minimum_volume=5)
+        if asked.new_terms:
+            rule = Rule("pairs", "Terms", parse(""), "count", ("brand",), "new-term", minimum_volume=5)
         watch = Watch(store, state, {"pairs": rule}, ancestors({}), [], lambda connection, event: None)
         end = to_ms(START + timedelta(days=DAYS)) - BUCKETS * BUCKET_MS
         wall, cpu = time.perf_counter(), spent()
@@ -66,8 +69,9 @@ def main() -> None:
             watch.step(end + bucket * BUCKET_MS)
             walls.append(time.perf_counter() - wall)
             cpus.append(spent() - cpu)
+        of = f"the terms of {BRANDS} brands" if asked.new_terms else f"{BRANDS * TOPICS:,} series"
         print(
-            f"a turn over {BRANDS * TOPICS:,} series: median {median(walls):.2f} s (CPU {median(cpus):.2f} s), "
+            f"a turn over {of}: median {median(walls):.2f} s (CPU {median(cpus):.2f} s), "
             f"longest {max(walls):.2f} s (CPU {max(cpus):.2f} s); {len(list_incidents(state))} incidents"
         )
         state.close()

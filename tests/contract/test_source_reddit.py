@@ -20,13 +20,13 @@ from ingest import reddit_cursor
 from ingest.reddit import Options, RedditSource, build
 from ingest.reddit_client import Pace
 from tests.contract.source_contract import Runtime, SourceContract
+from tests.support.platform_server import Fault
 from tests.support.reddit_recordings import exchanges, things
 from tests.support.reddit_server import (
     CLIENT_ID,
     CLIENT_SECRET,
     PASSWORD,
     USERNAME,
-    Fault,
     RedditServer,
     reddit_server,
 )

@@ -20,7 +20,8 @@ from ingest.x import Options, XSource, build
 from ingest.x_client import Pace
 from ingest.x_payload import id_at, instant_of
 from tests.contract.source_contract import Runtime, SourceContract
-from tests.support.x_server import TOKEN, USER, Fault, XServer, x_server
+from tests.support.platform_server import Fault
+from tests.support.x_server import TOKEN, USER, XServer, x_server
 
 
 def brand(word: str) -> Brand:

@@ -6,14 +6,12 @@ Checked against recordings of Reddit itself where those are present (tests/contr
 import base64
 import json
 import re
-import threading
-import time
-from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.platform_server import Handler, PlatformServer
 
 CLIENT_ID, CLIENT_SECRET = "an-app", "its-secret"
 USERNAME, PASSWORD = "a_developer", "a-password"
@@ -21,21 +19,10 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _COMMON = {"subreddit_id": "t5_2qh1i", "likes": None, "edited": False, "stickied": False, "gilded": 0}
 
 
-class Fault:
-    """An answer given once in place of the real one: a status, its headers and body, or half of the real answer."""
-
-    def __init__(
-        self, status: int = 200, body: object = None, headers: dict[str, str] | None = None, cut: bool = False
-    ) -> None:
-        self.status, self.headers, self.cut = status, headers or {}, cut
-        self.body = body if isinstance(body, bytes) else json.dumps(body or {"message": "A fault"}).encode()
-
-
-class RedditServer:
+class RedditServer(PlatformServer):
     """The platform. All methods may be called from any thread; ids grow by one, as Reddit's do."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
         self.things: dict[str, dict[str, Any]] = {}
         """Everything ever said, by fullname, in the order of its date."""
         self.unlisted: set[str] = set()
@@ -46,32 +33,12 @@ class RedditServer:
         """(route, parameters); routes are login, new, comments, search, info."""
         self.paths: set[str] = set()
         self.agents: set[str] = set()
-        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.limits: dict[str, str] = {}
         """Rate limit headers of every answer."""
         self.most = 1_000
-        self.ahead_seconds = 0.0
-        self.silent = False
-        self.closing = False
         self.tokens: set[str] = set()
         self._last = 36**6
-        handler = type("Handler", (_Handler,), {"platform": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.01))
-        self._thread.start()
-
-    def close(self) -> None:
-        with self.changed:
-            self.closing = True
-            self.changed.notify_all()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def now(self) -> float:
-        return time.time() + self.ahead_seconds
+        super().__init__(_Handler)
 
     def post(
         self,
@@ -187,15 +154,8 @@ def _listing(things: list[dict[str, Any]], more: bool = False) -> dict[str, Any]
     return {"kind": "Listing", "data": {"modhash": "", "children": children, "after": after, "before": None}}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     platform: RedditServer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Be silent."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return super().date_time_string(self.platform.now())
 
     def do_GET(self) -> None:
         self._answer("")

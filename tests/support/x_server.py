@@ -5,14 +5,13 @@ Checked against recordings of X itself where those are present (tests/contract/t
 
 import json
 import queue
-import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.platform_server import Handler, PlatformServer
 
 TOKEN = "a-bearer-token"
 EPOCH_MS = 1_288_834_974_657
@@ -39,63 +38,36 @@ TOO_MANY = {
 }
 
 
-class Fault:
-    """An answer given once in place of the real one: a status, its headers and body, or a broken connection."""
-
-    def __init__(
-        self, status: int, body: object = None, headers: dict[str, str] | None = None, cut: bool = False
-    ) -> None:
-        self.status, self.headers, self.cut = status, headers or {}, cut
-        self.body = body if isinstance(body, bytes) else json.dumps(body or {"title": "A fault"}).encode()
-
-
-class XServer:
+class XServer(PlatformServer):
     """The platform. All methods may be called from any thread; ids grow with the time, as X's do."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
         self.posts: dict[int, dict[str, Any]] = {}
         self.rules: dict[str, dict[str, str]] = {}
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.times: list[float] = []
         """When each request came, in seconds since 1970 by the server's clock."""
-        self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.connections: list[queue.Queue[bytes | None]] = []
         self.connects = 0
         self.search_lag_seconds = 0.0
         self.keep_alive_seconds = 0.05
         self.history_seconds = 7 * 86_400.0
-        self.ahead_seconds = 0.0
         self.stalled = False
-        self.silent = False
-        """Requests are taken and not answered."""
         self.hangs_up = False
         """Every stream is closed cleanly as soon as it is open."""
-        self.closing = False
         self._last_id = 0
-        handler = type("Handler", (_Handler,), {"platform": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.01))
-        self._thread.start()
+        super().__init__(_Handler)
 
     def close(self) -> None:
         with self.changed:
             self.closing = True
-            self.changed.notify_all()
         self.end_streams()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
 
     def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait until `condition`, looked at after each request and each change."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), "the server never came to that"
-
-    def now(self) -> float:
-        return time.time() + self.ahead_seconds
 
     def id_at(self, seconds: float) -> int:
         return (int(seconds * 1000) - EPOCH_MS) << 22
@@ -207,15 +179,8 @@ def _wrong(params: dict[str, str], since: int, until: int, oldest: int, newest: 
     return ""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler):
     platform: XServer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Be silent."""
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return super().date_time_string(self.platform.now())
 
     def do_GET(self) -> None:
         self._answer("GET")

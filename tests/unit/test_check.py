@@ -17,10 +17,10 @@ from hark.commands.init import command as init
 from hark.settings import Settings, load
 from ingest.faults import plain
 from tests.support.jetstream_server import Jetstream
+from tests.support.platform_server import Fault
 from tests.support.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, reddit_server
-from tests.support.reddit_server import Fault as RedditFault
 from tests.support.servers import free_ports
-from tests.support.x_server import TOKEN, Fault, XServer, x_server
+from tests.support.x_server import TOKEN, XServer, x_server
 
 
 @pytest.fixture
@@ -119,16 +119,16 @@ def test_what_x_refuses_is_told_in_words(x: XServer, tmp_path: Path, fault: Faul
 @pytest.mark.parametrize(
     ("route", "fault", "says"),
     [
-        ("login", RedditFault(401), "does not accept client_id and client_secret"),
-        ("new", RedditFault(403), "access to its API needs Reddit's approval"),
-        ("new", RedditFault(403, {"reason": "private", "message": "Forbidden"}), "does not show r/travel"),
-        ("new", RedditFault(429, headers={"Retry-After": "60"}), "rate limited by Reddit until"),
-        ("login", RedditFault(502), "Reddit has a problem (502"),
-        ("new", RedditFault(cut=True), "Reddit cannot be reached: the connection broke off"),
+        ("login", Fault(401), "does not accept client_id and client_secret"),
+        ("new", Fault(403), "access to its API needs Reddit's approval"),
+        ("new", Fault(403, {"reason": "private", "message": "Forbidden"}), "does not show r/travel"),
+        ("new", Fault(429, headers={"Retry-After": "60"}), "rate limited by Reddit until"),
+        ("login", Fault(502), "Reddit has a problem (502"),
+        ("new", Fault(cut=True), "Reddit cannot be reached: the connection broke off"),
     ],
 )
 def test_what_reddit_refuses_is_told_in_words(
-    reddit: RedditServer, tmp_path: Path, route: str, fault: RedditFault, says: str
+    reddit: RedditServer, tmp_path: Path, route: str, fault: Fault, says: str
 ) -> None:
     reddit.faults[route].append(fault)
     _, condition, text = one(tmp_path, reddit_source(reddit.url))

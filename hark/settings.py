@@ -30,6 +30,10 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: float = 7.0
     replication: int = 1
     """Kafka only: copies of each partition."""
+    ca_certs: str = ""
+    """Kafka by TLS only: the file (PEM) of the authority that signed its certificate, if it is not a known one."""
+    mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
+    """Kafka by TLS only: how the login of HARK_KAFKA_USERNAME and HARK_KAFKA_PASSWORD is shown."""
 
 
 class EnrichSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +140,9 @@ def load(config: Path | None = None, data: Path | None = None) -> Settings:
         state=os.environ.get("HARK_STATE") or resolve(center.state, "hark.toml: state"),
         console=_with_secret(center.console),
     )
+    if center.log.ca_certs:
+        log = msgspec.structs.replace(center.log, ca_certs=str(config / center.log.ca_certs))
+        center = msgspec.structs.replace(center, log=log)
     if not 1 <= center.log.partitions <= 1024:
         raise SettingsError(
             f"{config / 'hark.toml'}: log.partitions: expected 1 to 1024, found {center.log.partitions}"

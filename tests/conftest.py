@@ -21,6 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
     # Apprise's mail with PGP imports imghdr
     config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
+    # and one whose login or certificate was refused
+    config.addinivalue_line("filterwarnings", r"ignore:unclosed <ssl.SSLSocket:ResourceWarning")
     # kafka-python leaves a socket whose connection was refused to the garbage collector; it has no address of its own yet
     config.addinivalue_line(
         "filterwarnings", r"ignore:unclosed <socket.*laddr=\('0\.0\.0\.0':ResourceWarning"

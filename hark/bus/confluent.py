@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hark.bus.members import Progress, patiently, span
+from hark.bus.cluster import Cluster, cluster_of, refusal_in
+from hark.bus.members import Member, Tail, patiently, read, span
 from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
     REQUEST_SECONDS,
     SESSION_SECONDS,
-    check_hosts,
     check_name,
     check_share,
     encode,
@@ -86,27 +86,37 @@ _NO_ENTRY = {
 }
 
 
-def connect(hosts: str, data: Path, log: LogSettings) -> "ConfluentBus":
+def connect(address: str, data: Path, log: LogSettings) -> "ConfluentBus":
     """Name the brokers; nothing is contacted before the first use, and nothing is kept in `data`."""
-    check_hosts("kafka+confluent", hosts)
-    return ConfluentBus(hosts, log)
+    return ConfluentBus(cluster_of(address, log))
 
 
 class ConfluentBus:
-    """The log on the Kafka at `hosts`. Any number of threads may publish and look up."""
+    """The log on one Kafka. Any number of threads may publish and look up."""
 
-    def __init__(self, hosts: str, log: LogSettings) -> None:
-        self._hosts = hosts
-        self._log = log
+    def __init__(self, cluster: Cluster) -> None:
+        self._hosts = cluster.hosts
+        self._log = cluster.log
+        self._list_seconds = cluster.first_answer_seconds
         self._common: dict[str, Any] = {
-            "bootstrap.servers": hosts,
+            "bootstrap.servers": cluster.hosts,
             "reconnect.backoff.max.ms": 1000,
             "socket.timeout.ms": REQUEST_SECONDS * 1000,
             "logger": _LOG,
+            "security.protocol": cluster.protocol,
         }
+        if cluster.tls and cluster.log.ca_certs:
+            self._common["ssl.ca.location"] = cluster.log.ca_certs
+        if cluster.login is not None:
+            self._common |= {
+                "sasl.mechanism": cluster.login.mechanism,
+                "sasl.username": cluster.login.username,
+                "sasl.password": cluster.login.password,
+            }
         self._lock = threading.RLock()
         self._producer: Any = None
         self._admin: Any = None
+        self._refusal: str | None = None
         self._partitions: dict[str, list[int]] = {}
         self._outsiders: dict[str, Any] = {}
         """Consumers by group that only look and never join."""
@@ -162,7 +172,7 @@ class ConfluentBus:
         check_name("topic", topic)
         with self._lock:
             if topic not in self._partitions:
-                known = self._ask(lambda admin: admin.list_topics(timeout=REQUEST_SECONDS)).topics
+                known = self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics
                 if topic not in known:
                     known = self._create(topic)
                 self._partitions[topic] = sorted(known[topic].partitions)
@@ -183,7 +193,7 @@ class ConfluentBus:
         self._ask(create)
         deadline = monotonic() + REQUEST_SECONDS
         while True:
-            known = self._ask(lambda admin: admin.list_topics(timeout=REQUEST_SECONDS)).topics
+            known = self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics
             if (
                 topic in known
                 and known[topic].partitions
@@ -200,20 +210,28 @@ class ConfluentBus:
             return patiently(REQUEST_SECONDS, lambda: self._ask_once(question), _passes)
 
     def _ask_once(self, question: Callable[[Any], Any]) -> Any:
-        admin, self._admin = self._admin or AdminClient(self._common), None
-        answer = question(admin)
+        admin, self._admin = self._admin or AdminClient(self._common | {"error_cb": self._hear}), None
+        try:
+            answer = question(admin)
+        except KafkaException as error:
+            self._refusal = None
+            admin.poll(0)  # brings what it has heard, which the exception does not say
+            if self._refusal is not None:
+                raise SettingsError(f"bus: Kafka at {self._hosts}: {self._refusal}") from error
+            raise
         # kept only after a success: a client goes on asking by the leader epochs of before a broker's restart
         self._admin = admin
         return answer
 
-    def subscribe(
-        self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)
-    ) -> "ConfluentSubscription | ConfluentTail":
+    def _hear(self, error: Any) -> None:
+        self._refusal = refusal_in(error.str()) or self._refusal
+
+    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Tail:
         """Join `group` as the static member `share`; without a group, follow the end."""
         check_share(share)
         self._topic(topic)
         if group is None:
-            return ConfluentTail(self._follow(topic, self.ends(topic)), self._hosts)
+            return Tail(self._follow(topic, self.ends(topic)))
         check_name("group", group)
         consumer = Consumer(
             {
@@ -227,9 +245,9 @@ class ConfluentBus:
             }
         )
         consumer.subscribe([topic])
-        return ConfluentSubscription(consumer, self._hosts)
+        return Member(_Consumer(consumer, topic, self._hosts))
 
-    def _follow(self, topic: str, positions: Mapping[int, int]) -> Any:
+    def _follow(self, topic: str, positions: Mapping[int, int]) -> "_Consumer":
         """Return a consumer that stands at `positions`; the group that the client wants is never joined."""
         consumer = Consumer(
             {
@@ -241,35 +259,14 @@ class ConfluentBus:
             }
         )
         consumer.assign([TopicPartition(topic, p, offset) for p, offset in positions.items()])
-        return consumer
+        return _Consumer(consumer, topic, self._hosts)
 
     def read(
         self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> Iterator[Record]:
         """Yield records of a range, in order within each partition."""
-        return self._read(topic, *span(self.starts(topic), self.ends(topic), start, end))
-
-    def _read(self, topic: str, begin: dict[int, int], stop: dict[int, int]) -> Iterator[Record]:
-        if not begin:
-            return
-        consumer = self._follow(topic, begin)
-        waiting = set(begin)
-        heard = monotonic()
-        try:
-            while waiting:
-                with _translated(self._hosts):
-                    records = _poll(consumer, 1000, 1.0)
-                    places = consumer.position([TopicPartition(topic, p) for p in waiting])
-                    done = [place for place in places if place.offset >= stop[place.partition]]
-                    consumer.pause([TopicPartition(topic, place.partition) for place in done])
-                    waiting -= {place.partition for place in done}
-                yield from (record for record in records if record.offset < stop[record.partition])
-                if records or done:
-                    heard = monotonic()
-                elif monotonic() - heard > DELIVERY_SECONDS:
-                    raise TransientError(f"Kafka at {self._hosts} has sent nothing for {DELIVERY_SECONDS} s")
-        finally:
-            consumer.close()
+        begin, stop = span(self.starts(topic), self.ends(topic), start, end)
+        return read(lambda: self._follow(topic, begin), stop)
 
     def _offsets(self, topic: str, which: Any) -> dict[int, int]:
         places = {TopicPartition(topic, p): which for p in self._topic(topic)}
@@ -339,7 +336,7 @@ class ConfluentBus:
         check_name("topic", topic)
         with self._lock:
             self._partitions.pop(topic, None)
-        if topic in self._ask(lambda admin: admin.list_topics(timeout=REQUEST_SECONDS)).topics:
+        if topic in self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics:
             self._ask(lambda admin: admin.delete_topics([topic])[topic].result())
 
     def close(self) -> None:
@@ -363,61 +360,41 @@ class _Outcome:
         self.reports.append(error)
 
 
-class ConfluentTail:
-    """A consumer without a group; while the broker is away there is just nothing to poll."""
+class _Consumer:
+    """See hark.bus.members.Consumer."""
 
-    def __init__(self, consumer: Any, hosts: str) -> None:
+    def __init__(self, consumer: Any, topic: str, hosts: str) -> None:
         self._consumer = consumer
+        self._topic = topic
         self._hosts = hosts
-        self._closed = False
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
-        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
         with _translated(self._hosts):
             return _poll(self._consumer, limit, timeout_seconds)
 
-    def commit(self) -> None:
-        """Do nothing: without a group there is nothing to remember."""
-
-    def close(self) -> None:
-        """Leave without a commit; idempotent. A static member's partitions wait for it, for a session's time."""
-        if not self._closed:
-            self._closed = True
-            self._consumer.close()
-
-
-class ConfluentSubscription(ConfluentTail):
-    """A static member of a consumer group."""
-
-    def __init__(self, consumer: Any, hosts: str) -> None:
-        super().__init__(consumer, hosts)
-        self._progress = Progress()
-
-    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
-        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
-        records = super().poll(limit, timeout_seconds)
-        self._progress.add(records)
-        return records
-
-    def commit(self) -> None:
-        """Commit the offsets of what was polled; returns when Kafka has them.
-
-        Partitions that have gone to another member meanwhile are delivered again there: nothing to commit.
-        """
+    def assigned(self) -> list[int]:
         with _translated(self._hosts):
-            assigned = {place.partition: place.topic for place in self._consumer.assignment()}
-            offsets = [
-                TopicPartition(assigned[number], number, offset)
-                for number, offset in self._progress.take(assigned).items()
-            ]
-            if not offsets:
-                return
+            return [place.partition for place in self._consumer.assignment()]
+
+    def stop_at(self, ends: Mapping[int, int]) -> set[int]:
+        with _translated(self._hosts):
+            places = self._consumer.position([TopicPartition(self._topic, p) for p in ends])
+            done = {place.partition for place in places if place.offset >= ends[place.partition]}
+            self._consumer.pause([TopicPartition(self._topic, p) for p in done])
+        return done
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        wanted = [TopicPartition(self._topic, number, offset) for number, offset in offsets.items()]
+        with _translated(self._hosts):
             try:
-                patiently(DELIVERY_SECONDS, lambda: _settle(self._consumer, offsets), _passes)
+                patiently(DELIVERY_SECONDS, lambda: _settle(self._consumer, wanted), _passes)
             except KafkaException as error:
                 if error.args[0].code() not in _LOST_MEMBERSHIP:
                     raise
                 _LOG.info("a rebalance came before the commit, the records are delivered again: %s", error)
+
+    def close(self) -> None:
+        self._consumer.close()
 
 
 def _settle(consumer: Any, offsets: list[TopicPartition]) -> None:

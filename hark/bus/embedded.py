@@ -36,9 +36,9 @@ _LEAST_FREE_BYTES = 1 << 20
 _DAY_MS = 86_400_000
 
 
-def connect(hosts: str, data: Path, log: LogSettings) -> "EmbeddedBus":
+def connect(address: str, data: Path, log: LogSettings) -> "EmbeddedBus":
     """Open the log in the folder `data`/log; an embedded address names no host."""
-    if hosts:
+    if hosts := address.partition("://")[2]:
         raise SettingsError(f"bus: the embedded log has no host, found {hosts!r}; write just embedded")
     return EmbeddedBus(data / "log", log)
 

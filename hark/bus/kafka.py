@@ -10,14 +10,14 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 from kafka.admin import OffsetSpec
 
-from hark.bus.members import Progress, patiently, span
+from hark.bus.cluster import BROKEN_LOGIN, Cluster, cluster_of, refusal_in
+from hark.bus.members import Member, Tail, patiently, read, span
 from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
     REQUEST_SECONDS,
     SESSION_SECONDS,
-    check_hosts,
     check_name,
     check_share,
     encode,
@@ -25,7 +25,6 @@ from hark.bus.rules import (
     too_large,
     topic_config,
 )
-from hark.core.clock import monotonic
 from hark.core.errors import FatalError, HarkError, RefusedError, SettingsError, TransientError
 from hark.core.protocols import Record
 from hark.settings import LogSettings
@@ -39,24 +38,47 @@ _LOST_MEMBERSHIP = (
 )
 
 
-def connect(hosts: str, data: Path, log: LogSettings) -> "KafkaBus":
+def connect(address: str, data: Path, log: LogSettings) -> "KafkaBus":
     """Name the brokers; nothing is contacted before the first use, and nothing is kept in `data`."""
-    check_hosts("kafka", hosts)
-    return KafkaBus(hosts, log)
+    return KafkaBus(cluster_of(address, log))
+
+
+class _Heard(logging.Handler):
+    """Remembers why a broker lets nobody in: the client writes that into its log alone, and goes on trying."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.refusal: str | None = None
+        self.broken = False
+        """It may notice the end of a connection before the reason that came just ahead of it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        self.refusal = refusal_in(said) or self.refusal
+        self.broken = self.broken or "socket disconnected" in said
 
 
 class KafkaBus:
-    """The log on the Kafka at `hosts`. Any number of threads may publish and look up."""
+    """The log on one Kafka. Any number of threads may publish and look up."""
 
-    def __init__(self, hosts: str, log: LogSettings) -> None:
-        self._log = log
-        self._hosts = hosts
-        self._common = {
-            "bootstrap_servers": hosts.split(","),
-            "bootstrap_timeout_ms": REQUEST_SECONDS * 1000,
+    def __init__(self, cluster: Cluster) -> None:
+        self._log = cluster.log
+        self._hosts = cluster.hosts
+        self._common: dict[str, Any] = {
+            "bootstrap_servers": cluster.hosts.split(","),
+            "bootstrap_timeout_ms": cluster.first_answer_seconds * 1000,
             "request_timeout_ms": REQUEST_SECONDS * 1000,
             "reconnect_backoff_max_ms": 1000,
+            "security_protocol": cluster.protocol,
         }
+        if cluster.tls:
+            self._common["ssl_cafile"] = cluster.log.ca_certs or None
+        if cluster.login is not None:
+            self._common |= {
+                "sasl_mechanism": cluster.login.mechanism,
+                "sasl_plain_username": cluster.login.username,
+                "sasl_plain_password": cluster.login.password,
+            }
         self._lock = threading.RLock()
         self._producer: Any = None
         self._admin: Any = None
@@ -137,17 +159,26 @@ class KafkaBus:
 
     def _open_admin(self) -> Any:
         if self._admin is None:
-            self._admin = KafkaAdminClient(**self._common)
+            heard, spoken = _Heard(), logging.getLogger("kafka.net")
+            spoken.addHandler(heard)
+            try:
+                self._admin = KafkaAdminClient(**self._common)
+            except errors.KafkaError as error:
+                if heard.refusal is not None:
+                    raise SettingsError(f"bus: Kafka at {self._hosts}: {heard.refusal}") from error
+                if heard.broken and "sasl_mechanism" in self._common:
+                    raise TransientError(f"Kafka at {self._hosts}: {BROKEN_LOGIN}") from error
+                raise
+            finally:
+                spoken.removeHandler(heard)
         return self._admin
 
-    def subscribe(
-        self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)
-    ) -> "KafkaSubscription | KafkaTail":
+    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Tail:
         """Join `group` as the static member `share`; without a group, follow the end."""
         check_share(share)
         partitions = self._topic(topic)
         if group is None:
-            return KafkaTail(self._follow(self._offsets(partitions, OffsetSpec.LATEST)), self._hosts)
+            return Tail(self._follow(self._offsets(partitions, OffsetSpec.LATEST)))
         check_name("group", group)
         with _translated(self._hosts):
             consumer = KafkaConsumer(
@@ -161,9 +192,9 @@ class KafkaBus:
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
             )
-        return KafkaSubscription(consumer, self._hosts)
+        return Member(_Consumer(consumer, self._hosts))
 
-    def _follow(self, positions: Mapping[TopicPartition, int]) -> Any:
+    def _follow(self, positions: Mapping[TopicPartition, int]) -> "_Consumer":
         """Return a consumer without a group that stands at `positions`."""
         with _translated(self._hosts):
             consumer = KafkaConsumer(
@@ -175,32 +206,14 @@ class KafkaBus:
             consumer.assign(list(positions))
             for partition, offset in positions.items():
                 consumer.seek(partition, offset)
-            return consumer
+            return _Consumer(consumer, self._hosts)
 
     def read(
         self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> Iterator[Record]:
         """Yield records of a range, in order within each partition."""
-        return self._read(topic, *span(self.starts(topic), self.ends(topic), start, end))
-
-    def _read(self, topic: str, begin: dict[int, int], stop: dict[int, int]) -> Iterator[Record]:
-        if not begin:
-            return
-        consumer = self._follow({TopicPartition(topic, p): offset for p, offset in begin.items()})
-        heard = monotonic()
-        try:
-            while waiting := consumer.assignment() - consumer.paused():
-                with _translated(self._hosts):
-                    records = _poll(consumer, 1000, 1.0)
-                    done = [p for p in waiting if (consumer.position(p) or 0) >= stop[p.partition]]
-                    consumer.pause(*done)
-                yield from (record for record in records if record.offset < stop[record.partition])
-                if records or done:
-                    heard = monotonic()
-                elif monotonic() - heard > DELIVERY_SECONDS:
-                    raise TransientError(f"Kafka at {self._hosts} has sent nothing for {DELIVERY_SECONDS} s")
-        finally:
-            consumer.close()
+        begin, stop = span(self.starts(topic), self.ends(topic), start, end)
+        return read(lambda: self._follow({TopicPartition(topic, p): n for p, n in begin.items()}), stop)
 
     def _offsets(self, partitions: list[TopicPartition], which: OffsetSpec) -> dict[TopicPartition, int]:
         found = self._ask(lambda admin: admin.list_partition_offsets(dict.fromkeys(partitions, which)))
@@ -264,59 +277,43 @@ class KafkaBus:
             admin.close()
 
 
-class KafkaTail:
-    """A consumer without a group; while the broker is away there is just nothing to poll."""
+class _Consumer:
+    """See hark.bus.members.Consumer."""
 
     def __init__(self, consumer: Any, hosts: str) -> None:
         self._consumer = consumer
         self._hosts = hosts
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
-        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
         with _translated(self._hosts):
-            return _poll(self._consumer, limit, timeout_seconds)
+            found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
+        return [
+            Record(record.partition, record.offset, record.key.decode(), record.value, record.timestamp)
+            for records in found.values()
+            for record in records
+        ]
 
-    def commit(self) -> None:
-        """Do nothing: without a group there is nothing to remember."""
+    def assigned(self) -> list[int]:
+        return [place.partition for place in self._consumer.assignment()]
 
-    def close(self) -> None:
-        """Leave without a commit; idempotent. A static member's partitions wait for it, for a session's time."""
+    def stop_at(self, ends: Mapping[int, int]) -> set[int]:
         with _translated(self._hosts):
-            self._consumer.close(autocommit=False)
+            places = [place for place in self._consumer.assignment() if place.partition in ends]
+            done = [
+                place for place in places if (self._consumer.position(place) or 0) >= ends[place.partition]
+            ]
+            self._consumer.pause(*done)
+        return {place.partition for place in done}
 
-
-class KafkaSubscription(KafkaTail):
-    """A static member of a consumer group.
-
-    Poll again without delay while nothing comes: kafka-python drops the outcome of a join that ends between two
-    polls and joins once more, so that a caller who is mostly elsewhere may never get in.
-    """
-
-    def __init__(self, consumer: Any, hosts: str) -> None:
-        super().__init__(consumer, hosts)
-        self._progress = Progress()
-
-    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
-        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
-        records = super().poll(limit, timeout_seconds)
-        self._progress.add(records)
-        return records
-
-    def commit(self) -> None:
-        """Commit the offsets of what was polled; returns when Kafka has them.
-
-        Partitions that have gone to another member meanwhile are delivered again there: nothing to commit.
-        """
-        assigned = {place.partition: place for place in self._consumer.assignment()}
-        offsets = {
-            assigned[number]: OffsetAndMetadata(offset, "", -1)
-            for number, offset in self._progress.take(assigned).items()
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        wanted = {
+            place: OffsetAndMetadata(offsets[place.partition], "", -1)
+            for place in self._consumer.assignment()
+            if place.partition in offsets
         }
-        if not offsets:
-            return
 
         def commit() -> None:
-            self._consumer.commit(offsets, timeout_ms=DELIVERY_SECONDS * 1000)
+            self._consumer.commit(wanted, timeout_ms=DELIVERY_SECONDS * 1000)
 
         with _translated(self._hosts):
             try:
@@ -324,14 +321,9 @@ class KafkaSubscription(KafkaTail):
             except _LOST_MEMBERSHIP as error:
                 _LOG.info("a rebalance came before the commit, the records are delivered again: %s", error)
 
-
-def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
-    found = consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
-    return [
-        Record(record.partition, record.offset, record.key.decode(), record.value, record.timestamp)
-        for records in found.values()
-        for record in records
-    ]
+    def close(self) -> None:
+        with _translated(self._hosts):
+            self._consumer.close(autocommit=False)
 
 
 def _passes(error: Exception) -> bool:

@@ -1,32 +1,110 @@
 """What readers of a Kafka keep and do, whichever client carries them."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
 
+from hark.bus.rules import DELIVERY_SECONDS
 from hark.core.clock import monotonic
+from hark.core.errors import TransientError
 from hark.core.protocols import Record
 
 T = TypeVar("T")
 
 
-class Progress:
-    """Where a member of a group has got to since its last commit."""
+class Consumer(Protocol):
+    """One consumer of either client, of one topic; its errors are Hark's."""
 
-    def __init__(self) -> None:
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        ...
+
+    def assigned(self) -> Iterable[int]:
+        """Return the partitions that it reads now."""
+        ...
+
+    def stop_at(self, ends: Mapping[int, int]) -> set[int]:
+        """Return which partitions stand at their end or behind it; they bring nothing more."""
+        ...
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commit next offsets; returns when Kafka has them, or when another member has the partitions."""
+        ...
+
+    def close(self) -> None:
+        """Leave without a commit."""
+        ...
+
+
+class Tail:
+    """A subscription without a group; while the broker is away there is just nothing to poll."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._closed = False
+
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        return self._consumer.poll(limit, timeout_seconds)
+
+    def commit(self) -> None:
+        """Do nothing: without a group there is nothing to remember."""
+
+    def close(self) -> None:
+        """Leave without a commit; idempotent. A static member's partitions wait for it, for a session's time."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
+
+
+class Member(Tail):
+    """A static member of a consumer group.
+
+    Poll again without delay while nothing comes: kafka-python drops the outcome of a join that ends between two
+    polls and joins once more, so that a caller who is mostly elsewhere may never get in.
+    """
+
+    def __init__(self, consumer: Consumer) -> None:
+        super().__init__(consumer)
         self._next: dict[int, int] = {}
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Remember the offsets behind what was polled."""
+    def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
+        """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        records = super().poll(limit, timeout_seconds)
         self._next.update((record.partition, record.offset + 1) for record in records)
+        return records
 
-    def take(self, assigned: Iterable[int]) -> dict[int, int]:
-        """Return what to commit, the next offset of each partition, and begin anew.
+    def commit(self) -> None:
+        """Commit the offsets of what was polled; returns when Kafka has them.
 
-        Partitions that have gone to another member are left out: what was polled of them is delivered again there.
+        Partitions that have gone to another member meanwhile are left out: what was polled of them is delivered
+        again there.
         """
-        offsets, self._next = self._next, {}
-        return {partition: offsets[partition] for partition in assigned if partition in offsets}
+        reached, self._next = self._next, {}
+        offsets = {p: reached[p] for p in self._consumer.assigned() if p in reached}
+        if offsets:
+            self._consumer.commit(offsets)
+
+
+def read(follow: Callable[[], Consumer], ends: Mapping[int, int]) -> Iterator[Record]:
+    """Yield what the consumer that `follow` opens on the partitions of `ends` has before these, in order within each."""
+    if not ends:
+        return
+    consumer = follow()
+    waiting = dict(ends)
+    heard = monotonic()
+    try:
+        while waiting:
+            records = consumer.poll(1000, 1.0)
+            done = consumer.stop_at(waiting)
+            waiting = {partition: end for partition, end in waiting.items() if partition not in done}
+            yield from (record for record in records if record.offset < ends[record.partition])
+            if records or done:
+                heard = monotonic()
+            elif monotonic() - heard > DELIVERY_SECONDS:
+                raise TransientError(f"Kafka has sent nothing for {DELIVERY_SECONDS} s")
+    finally:
+        consumer.close()
 
 
 def span(
@@ -38,7 +116,8 @@ def span(
     """Return where a reading begins and stops in each partition that has something to read."""
     begin = {p: max(offset, (start or {}).get(p, offset)) for p, offset in oldest.items()}
     stop = {p: min(offset, (end or {}).get(p, offset)) for p, offset in newest.items()}
-    return {p: n for p, n in begin.items() if n < stop[p]}, stop
+    begin = {p: n for p, n in begin.items() if n < stop[p]}
+    return begin, {p: stop[p] for p in begin}
 
 
 def patiently(seconds: float, call: Callable[[], T], passes: Callable[[Exception], bool]) -> T:

@@ -45,6 +45,7 @@ class Server:
 
     script: ClassVar[str]
     port_options: ClassVar[tuple[str, ...]]
+    options: tuple[str, ...] = ()
     url: str
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Server:
         command = [SCRIPTS / self.script, "run", "--dir", self.folder / "server"]
         for option, port in zip(self.port_options, self.ports, strict=True):
             command += [option, str(port)]
+        command += self.options
         with self.log.open("wb") as log:
             self.process = STARTER.submit(
                 subprocess.Popen,
@@ -124,6 +126,30 @@ class KafkaServer(Server):
 
     def ready(self) -> bool:
         return "Kafka Server started" in self.log.read_text(errors="replace")
+
+
+class SecureKafkaServer(KafkaServer):
+    """Kafka with one more listener, at `secure_url`: TLS by a certificate made for it, and a login.
+
+    `certificate` is the file of its own authority too; it is good for two days.
+    """
+
+    port_options = (*KafkaServer.port_options, "--secure-port")
+    user, password = "ana", "s3cret-and-long"
+
+    def __init__(self) -> None:
+        if shutil.which("openssl") is None:
+            missing("openssl is not here: install it, it makes a certificate")
+        super().__init__()
+        self.secure_url = f"127.0.0.1:{self.ports[2]}"
+        key, self.certificate = self.folder / "key.pem", self.folder / "certificate.pem"
+        make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=kafka -keyout {key} -out {self.certificate}"
+        subprocess.run(
+            [*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
+        )
+        both = self.folder / "both.pem"
+        both.write_bytes(key.read_bytes() + self.certificate.read_bytes())
+        self.options = ("--certificate", str(both), "--user", self.user, "--password", self.password)
 
 
 class ElasticsearchServer(Server):

@@ -157,7 +157,7 @@ def _print(result: Backtest, rule: Rule, console: Console) -> None:
     if result.not_watched:
         console.print(f"{result.not_watched} mentions were of more series than are watched")
     for alert in result.alerts:
-        _print_alert(alert, "expected" if rule.detector == "spike" else "allowed", console)
+        _print_alert(alert, "allowed" if rule.detector == "threshold" else "expected", console)
     if not result.alerts:
         console.print("\nNo alert.")
     if result.outcomes:

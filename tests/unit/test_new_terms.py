@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from hark.alerts import counts, new_term
-from hark.alerts.backtest import Backtest, Past, run
+from hark.alerts.backtest import Backtest, run
 from hark.alerts.counts import BUCKET_MS
 from hark.alerts.desk import list_incidents
 from hark.alerts.evaluate import Stretch, closed_until, evaluate
 from hark.alerts.incidents import Incident
-from hark.alerts.live import Watch, blind_in, live_since
+from hark.alerts.live import Watch, past_of
 from hark.alerts.new_term import Memory
 from hark.alerts.rules import Rule
 from hark.alerts.terms import Saying, counted, node_of, terms_of
@@ -253,8 +253,7 @@ def test_live_is_replay_and_what_comes_too_late_is_not_heard(store: EmbeddedStor
             )
         moment += timedelta(minutes=30)
     watch = Watch(store, state, {"new": RULE}, NO_TAXONOMY, [], lambda connection, event: None)
-    past = Past(lambda begin, end: blind_in(state, begin, end), live_since(state))
-    replayed = run(store, RULE, NO_TAXONOMY, START, from_ms(watch.through() or 0), past)
+    replayed = run(store, RULE, NO_TAXONOMY, START, from_ms(watch.through() or 0), past_of(state, RULE))
     (live,) = [shown.incident for shown in list_incidents(state)]
     (other,) = replayed.incidents
     assert plain(live) == plain(other)

@@ -30,7 +30,7 @@ from hark.alerts.evaluate import (
     parts,
     told_at,
 )
-from hark.alerts.explain import Evidence, Explanation, explain, hundredths
+from hark.alerts.explain import NO_NAMES, Evidence, Explanation, explain, hundredths
 from hark.alerts.incidents import Follower, Incident
 from hark.alerts.rules import BETWEEN, SHARES, Rule
 from hark.core.clock import EARLIEST, from_ms, to_ms
@@ -181,6 +181,8 @@ class Past(Struct, frozen=True):
     learned: int | None = None
     begun: int | None = None
     shown: int | None = None
+    names: Mapping[str, str] = NO_NAMES
+    """What people call brands and topics, by id."""
 
 
 NOTHING_KNOWN = Past()
@@ -235,7 +237,7 @@ def run(
             )
         return parts(stretch, _PART_BUCKETS)
 
-    evidence = Evidence(store, taxonomy, blind, past.live_since, {rule.name: past.learned})
+    evidence = Evidence(store, taxonomy, blind, past.live_since, {rule.name: past.learned}, past.names)
     within = [label for label in labels or () if label.end > from_ms(start) and label.begin < from_ms(end)]
     multiples = [m for m in MULTIPLES if not _is_share(rule) or rule.threshold * m <= 1]
     # What lasted when the time asked about began may be what later series join.

@@ -122,7 +122,7 @@ def _tried(
     settings: Settings, rule: Rule, begin: datetime, end: datetime, labels: tuple[Label, ...] | None
 ) -> Backtest:
     from hark.alerts.live import past_of
-    from hark.wiring import state_of, store_of, taxonomy_of
+    from hark.wiring import names_of, state_of, store_of, taxonomy_of
 
     with store_of(settings) as store, state_of(settings) as state:
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
@@ -135,7 +135,7 @@ def _tried(
                 taxonomy_of(settings),
                 begin,
                 end,
-                past_of(state, rule),
+                msgspec.structs.replace(past_of(state, rule), names=names_of(settings)),
                 labels,
                 lambda done: bar.update(task, completed=done),
             )

@@ -61,6 +61,8 @@ _ALSO = 0.25
 """Confidence from which a topic model's second label is given, too."""
 OTHER_MOOD = 0.05
 """A text less likely than this to be of the mood of the training texts gets no label of a topic model."""
+_LIKELY_MOOD = 0.5
+"""Of topics, a second opinion is asked about texts at least so likely of the training texts' mood: it costs too much for others."""
 _STANDARD = ("positive", "neutral", "negative")
 
 
@@ -423,7 +425,7 @@ class Models:
         if second is None:
             return told
         unsure = shares[np.arange(len(drafts)), labels] < second.opinion.below
-        asked = [at for at in np.flatnonzero(unsure).tolist() if _judges(model, drafts[at])]
+        asked = [at for at in np.flatnonzero(unsure).tolist() if _judges(model, drafts[at], _LIKELY_MOOD)]
         if not asked:
             return told
         mixed, sure, said = second.judge(
@@ -479,9 +481,9 @@ def _topics(draft: Draft, judge: Judge, label: int, shares: list[float]) -> bool
     return True
 
 
-def _judges(model: Trained, draft: Draft) -> bool:
-    """Return whether the model's word counts for the draft: of its language, and of its mood where it has one."""
-    return speaks(model, draft) and (model.task == "sentiment" or likelihood(draft, model.mood) >= OTHER_MOOD)
+def _judges(model: Trained, draft: Draft, least: float = OTHER_MOOD) -> bool:
+    """Return whether the model judges the draft: of its language, and at least so likely of its mood where it has one."""
+    return speaks(model, draft) and (model.task == "sentiment" or likelihood(draft, model.mood) >= least)
 
 
 def _reference(models: Sequence[Trained]) -> Reference:

@@ -152,7 +152,7 @@ class World:
         # One that ends soon after the start, and one that begins then: both can be watched.
         found = [
             Incident(1, "baggage", "ATL", -9_000.0, 240.0, 600.0, 5.0),
-            Incident(0, "cancelled", "DEN", 60.0, 150.0, 900.0, 10.0),
+            Incident(0, "cancelled", "DEN", 120.0, 420.0, 1_800.0, 12.0),
         ]
         second = -self._options.history_days * 86_400
         while second < 365 * 86_400:

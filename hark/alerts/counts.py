@@ -5,7 +5,7 @@ many authors wrote, how many follow them, and what is left when one source is ta
 cheap (110,000 mentions a second on one core), and what is judged each time is five minutes of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import log10
 
@@ -26,6 +26,7 @@ Cells = dict[str | None, Cell]
 Counts = dict[int, Cells]
 """By the start of the bucket (ms); those that count nothing are left out."""
 Timely = Callable[[Mention], bool]
+Learned = int | Mapping[str, int | None] | None
 
 
 def timely(allowance_seconds: int, live_since: int | None, learned: int | None = None) -> Timely:
@@ -54,11 +55,11 @@ def read(
     begin: int,
     end: int,
     live_since: int | None,
-    learned: int | None = None,
+    learned: Learned = None,
 ) -> dict[str, Counts]:
     """Return what each rule counts from `begin` to `end` (ms, whole buckets), by its name, in one scan of the store.
 
-    `live_since` and `learned` as of `timely`. Raises TransientError while the store is away.
+    `live_since` and `learned` (of all rules, or by their names) as of `timely`. Raises TransientError while the store is away.
     """
     tally = _Tally(rules, taxonomy, live_since, learned, begin)
     # Whether a voice is a new one depends on a window of mentions before.
@@ -97,7 +98,7 @@ class _Tally:
         rules: Sequence[Rule],
         taxonomy: Taxonomy,
         live_since: int | None,
-        learned: int | None,
+        learned: Learned,
         begin: int,
     ) -> None:
         self._rules = rules
@@ -105,10 +106,12 @@ class _Tally:
         self._taxonomy = taxonomy
         self._matching = MatcherSet([rule.query for rule in rules])
         self._parts = [None if rule.part is None else Matcher(rule.part) for rule in rules]
-        self._timely = {
-            allowance: timely(allowance, live_since, learned)
-            for allowance in {rule.allowance_seconds for rule in rules}
+        every = [learned.get(rule.name) if isinstance(learned, Mapping) else learned for rule in rules]
+        kept = {
+            key: timely(key[0], live_since, key[1])
+            for key in {(rule.allowance_seconds, at) for rule, at in zip(rules, every, strict=True)}
         }
+        self._timely = [kept[rule.allowance_seconds, at] for rule, at in zip(rules, every, strict=True)]
         self._counts: list[dict[int, dict[str | None, dict[str, list[int]]]]] = [{} for _ in rules]
         self._authors: list[dict[tuple[int, str | None, str], set[str]]] = [{} for _ in rules]
         self._said: list[list[Saying]] = [[] for _ in rules]
@@ -121,7 +124,7 @@ class _Tally:
         terms: tuple[str, ...] | None = None
         for index in self._matching.matches(document):
             rule = self._rules[index]
-            if not self._timely[rule.allowance_seconds](mention):
+            if not self._timely[index](mention):
                 continue
             if _of_terms(rule):
                 if rule.metric == "count" or negative:

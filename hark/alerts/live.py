@@ -246,8 +246,11 @@ class Watch:
         earliest = min([begin - widest, *(member.begin for one in followed for member in one.members)])
         blind = {**blind_in(self._state, earliest, begin), **self._away(begin, end)}
         rules = list(self._rules.values())
+        # With their lessons, as the first window of a rule on new terms reaches back before it was live.
         counted = (
-            counts.read(self._store, rules, self._taxonomy, begin, end, clock.live_since_ms) if rules else {}
+            counts.read(self._store, rules, self._taxonomy, begin, end, clock.live_since_ms, lessons)
+            if rules
+            else {}
         )
         follower = Follower(self._rules, self._evidence(blind, clock, lessons), followed)
         found = {rule.name: (rule.identity, b"") for rule in self._source_rules}

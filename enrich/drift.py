@@ -28,6 +28,8 @@ OF_TASK = {
     "topic": frozenset({TOPIC, TOPIC_SURE, LANGUAGE, UNKNOWN}),
 }
 """The tags that a model of a task has figures of at its training time."""
+LIKE_ANY_MODEL = frozenset({LANGUAGE, UNKNOWN})
+"""Those that do not depend on what the model says."""
 
 
 class Reference(Struct, frozen=True):

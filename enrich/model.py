@@ -23,7 +23,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from enrich import Context
-from enrich.drift import OF_TASK, Reference, Row, share_unknown
+from enrich.drift import LIKE_ANY_MODEL, OF_TASK, Reference, Row, share_unknown
 from enrich.features import BEGIN, END, RULES, Read, Reader, grams, names_of_brands
 from enrich.phrasebook import Phrasebook, load
 from enrich.text import digest
@@ -492,7 +492,9 @@ def _reference(models: Sequence[Trained]) -> Reference:
     for model in sorted(models, key=lambda each: each.task):
         known = set(rows)
         for row in model.figures:
-            if row[0] in OF_TASK[model.task] - known:
+            # Its labels and confidences were figured without its second opinion, which would look like drift.
+            told = LIKE_ANY_MODEL if model.second else OF_TASK[model.task]
+            if row[0] in told - known:
                 rows.setdefault(row[0], []).append(row)
     topics = frozenset(label for model in models if model.task == "topic" for label in model.labels)
     return Reference(tuple(row for tag in sorted(rows) for row in rows[tag]), topics)

@@ -179,6 +179,12 @@ def test_a_topic_models_figures_are_its_labels(chain: Chain) -> None:
     )
 
 
+def test_labels_that_a_second_opinion_may_change_are_not_held_against_the_first() -> None:
+    asked = msgspec.structs.replace(learnt().model, second="some hash")
+    rows = Models([asked], frozenset(), load_phrasebook(SHIPPED)).reference.rows
+    assert {row[0] for row in rows} == {"language", "unknown words"}
+
+
 def by_tag(counts: TagCounts, clock: Hand) -> dict[str, TagDrift]:
     found = drift(counts, clock)
     assert found is not None

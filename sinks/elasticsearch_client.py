@@ -4,6 +4,7 @@ Elasticsearch's own client carries the requests (connections, TLS, login, the ch
 encoded and answers decoded here, by msgspec.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -21,11 +22,12 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 from elasticsearch.serializer import JsonSerializer
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from hark.core.errors import SettingsError, TransientError
 
 T = TypeVar("T")
+API_KEY = "HARK_ELASTICSEARCH_API_KEY"
 
 BODY_BYTES = 1 << 20
 """Where a bulk body is cut: large enough for the server's work, small enough to encode one during another."""
@@ -46,6 +48,11 @@ class Address(Struct, frozen=True):
     login: tuple[str, str] | None
     prefix: str
     ca_certs: str | None
+    api_key: str | None = None
+    """From HARK_ELASTICSEARCH_API_KEY, in the encoded form that Elasticsearch gives."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.url}, {self.prefix})"
 
 
 def parse_address(address: str) -> Address:
@@ -70,9 +77,14 @@ def parse_address(address: str) -> Address:
     if ca_certs is not None and not Path(ca_certs).is_file():
         raise SettingsError(f"store: ca_certs: no file {ca_certs}")
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    api_key = os.environ.get(API_KEY) or None
+    if api_key is not None and login is not None:
+        raise SettingsError(f"store: {API_KEY} is set, and the address has a user too: use one of them")
+    if api_key is not None and parts.scheme != "https":
+        raise SettingsError(f"store: {API_KEY} would go in the clear: write elasticsearch+https")
     shown = f"[{host}]" if ":" in host else host
     url = f"{parts.scheme}://{shown}:{port or (443 if parts.scheme == 'https' else 9200)}"
-    return Address(url, login, prefix, ca_certs)
+    return Address(url, login, prefix, ca_certs, api_key)
 
 
 class Failure(Struct):
@@ -97,7 +109,13 @@ class Outcome(Struct):
 
 
 class _Bulk(Struct):
-    items: list[dict[str, Outcome]]
+    items: Raw
+    errors: bool = True
+    """Whether anything but success is among the items."""
+
+
+_outcomes = msgspec.json.Decoder(list[dict[str, Outcome]]).decode
+_DONE = Outcome(200)
 
 
 class _Problem(Struct):
@@ -131,6 +149,7 @@ class Client:
         self._client = Elasticsearch(
             address.url,
             basic_auth=address.login,
+            api_key=address.api_key,
             serializers=dict.fromkeys(kinds, raw),
             request_timeout=TIMEOUT_SECONDS,
             max_retries=0,
@@ -202,7 +221,11 @@ class Client:
             if isinstance(error.__cause__, ApiError) and error.__cause__.meta.status in _BUSY:
                 return [Outcome(error.__cause__.meta.status, Failure("busy", str(error)))] * len(operations)
             raise
-        return [_checked(outcome, self.url) for item in answer.items for outcome in item.values()]
+        if not answer.errors:
+            return [_DONE] * len(operations)
+        with self._translated(()):
+            items = _outcomes(answer.items)
+        return [_checked(outcome, self.url) for item in items for outcome in item.values()]
 
     def close(self) -> None:
         """Close the connections; idempotent."""
@@ -221,7 +244,9 @@ class Client:
             if status in expected:
                 raise
             if status == 401:
-                problem = "refuses the login: check user and password in the address of the store"
+                problem = (
+                    f"refuses the login: check user and password in the address of the store, or {API_KEY}"
+                )
                 raise SettingsError(f"store: {where} {problem}") from error
             if status == 403 and "cluster_block" not in said:
                 raise SettingsError(f"store: {where} does not allow this user to do that: {said}") from error

@@ -397,9 +397,9 @@ def test_a_server_without_tls_is_told_from_one_that_is_away(elasticsearch: str) 
         open_store(elasticsearch.replace("http:", "elasticsearch+https:"), Path(), TAXONOMY)
 
 
-def test_a_certificate_is_verified_and_may_name_its_own_authority(
-    stores: Stores, proxy: Proxy, tmp_path: Path
-) -> None:
+@pytest.fixture
+def certificate(proxy: Proxy, tmp_path: Path) -> Path:
+    """Let the proxy speak TLS; its certificate is its own authority."""
     if shutil.which("openssl") is None:
         missing("openssl is not here: install it, it makes a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -408,12 +408,34 @@ def test_a_certificate_is_verified_and_may_name_its_own_authority(
         [*make.split(), "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True
     )
     proxy.speak_tls(certificate, key)
+    return certificate
+
+
+def test_a_certificate_is_verified_and_may_name_its_own_authority(
+    stores: Stores, proxy: Proxy, certificate: Path
+) -> None:
     address = proxy.url.replace("http://127.0.0.1", "elasticsearch+https://localhost") + f"/{stores.name()}"
     with pytest.raises(SettingsError, match="ca_certs=FILE"):
         open_store(address, Path(), TAXONOMY)
     store = open_store(f"{address}?ca_certs={certificate}", Path(), TAXONOMY)
     assert store.count(EVERYTHING) == 0
     store.close()
+
+
+def test_an_api_key_from_the_environment_is_shown_to_the_server_and_to_nobody_else(
+    stores: Stores, proxy: Proxy, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARK_ELASTICSEARCH_API_KEY", "a2V5OnMzY3JldA==")
+    address = proxy.url.replace("http://127.0.0.1", "elasticsearch+https://localhost") + f"/{stores.name()}"
+    with_key = f"{address}?ca_certs={certificate}"
+    store = open_store(with_key, Path(), TAXONOMY)
+    assert {request.headers.get("authorization") for request in proxy.seen} == {"ApiKey a2V5OnMzY3JldA=="}
+    assert "a2V5" not in repr(parse_address(with_key))
+    store.close()
+    with pytest.raises(SettingsError, match="use one of them"):
+        parse_address(with_key.replace("localhost", "ana:s3cret@localhost"))
+    with pytest.raises(SettingsError, match="in the clear"):
+        parse_address("elasticsearch+http://localhost")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@
 Simulated: weeks of 6,000 mentions a day on three platforms, tagged as shipped, in an embedded store. From the
 eighth day on, every six hours a made-up word is put into the texts of one brand's next mentions by different people,
 over an hour: of 4 to 32 people. Between them lie what must not be told of: a word that one author repeats 30 times, a
-text that is reposted 30 times, and an hour in which `flight` is in the texts of 60 people.
+text that is reposted 30 times, and an hour in which `luggage` is in the texts of 60 people.
 For the same weeks, what a rule on the change of net sentiment tells of is counted too.
 
 Tweets: a CSV with `tweet_created`, `text`, `author_id` and `airline`, as they came; nothing is put in. What is told of is printed.
@@ -149,7 +149,7 @@ def plant(written: list[Tagged], days: int, seed: int = 11) -> dict[str, tuple[s
     moment, turn = END - timedelta(days=days - FIRST_DAY) + timedelta(hours=1), 0
     while moment < END - timedelta(hours=3):
         kind = kinds[turn % len(kinds)]
-        word = "flight" if kind == "swell" else "".join(draw.sample(_SYLLABLES, 4)) + str(turn)
+        word = "luggage" if kind == "swell" else "".join(draw.sample(_SYLLABLES, 4)) + str(turn)
         hour = [
             at
             for at, one in enumerate(written)

@@ -149,7 +149,7 @@ class World:
     def incidents(self) -> tuple[Incident, ...]:
         """All incidents, in the history and in the year that follows; one ends and one begins soon after the start."""
         dice = random.Random(f"{self._options.seed}/incidents")
-        # One that ends soon after the start, and one that begins then: both can be watched.
+        # One that is fading at the start, and one that begins soon after: both can be watched.
         found = [
             Incident(1, "baggage", "ATL", -9_000.0, 240.0, 600.0, 5.0),
             Incident(0, "cancelled", "DEN", 120.0, 420.0, 1_800.0, 12.0),

@@ -147,7 +147,7 @@ class World:
 
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
-        """All incidents, in the history and in the year that follows; one ends and one begins soon after the start."""
+        """All incidents, in the history and in the year that follows; one fades and one begins around the start."""
         dice = random.Random(f"{self._options.seed}/incidents")
         # One that is fading at the start, and one that begins soon after: both can be watched.
         found = [

@@ -44,8 +44,12 @@ PART_BUCKETS = 144
 CALM_ROWS, CALM_SURPRISE, CALM_MS = 6, 1.0, 2_700_000
 """A spike's ends when half hours have been nothing special for three quarters of an hour; the detector's own memory
 is longer, as its widest scale looks back six hours."""
+FADED = 0.1
+"""Or have had, for as long, no more than this share of the excess of its worst half hour: where little is said, in
+bursts, half hours stay special for hours after a large incident is over for everybody."""
 RISEN_SURPRISE = 4.0
-"""And begins anew, while the detector still remembers the last one, when a half hour is so surprising again."""
+"""And begins anew, while the detector still remembers the last one, when a half hour is so surprising again, and has
+more than that share."""
 LEAST_SHARE = 0.25
 """A series is judged without a source that is away when the others have at least so much of it."""
 SOURCE_KEEP = 0.5 ** (BUCKET_SECONDS / (7 * 86_400))
@@ -126,6 +130,8 @@ class _Series(Struct):
     once: bool = False
     """It was told of since the detector's incident began."""
     calm: int | None = None
+    peak: float = 0.0
+    """Of a spike that lasts: what its worst half hour had above the expectation."""
 
 
 class _State(Struct):
@@ -590,21 +596,25 @@ def _told(rule: Rule, series: _Series, start: int, said: _Said) -> Verdict:
     if not said.lasting:
         event: Event = "end" if series.told else ""
         series.told = series.once = False
-        series.calm = None
+        series.calm, series.peak = None, 0.0
         return msgspec.structs.replace(verdict, event=event)
     severity = severity_of(said.score)
     if said.value is None:
         return msgspec.structs.replace(verdict, severity=severity, calm=series.calm)
     window = _window(rule, series, start, said.rows)
-    recent = _recent(series) if series.spike is not None else RISEN_SURPRISE
-    if recent >= CALM_SURPRISE:
+    recent, excess = _recent(series) if series.spike is not None else (RISEN_SURPRISE, 0.0)
+    series.peak = max(series.peak, excess)
+    faded = recent < CALM_SURPRISE or excess < FADED * series.peak
+    if not faded:
         series.calm = None
     elif series.calm is None:
         series.calm = start
     if series.calm is not None:
         severity = max(1, severity - (start - series.calm) // BUCKET_MS)
     event = _event(rule, series, start, severity, window, recent, said)
-    before = tuple(series.rows) if event == "begin" else ()
+    before: tuple[Row | None, ...] = ()
+    if event == "begin":
+        before, series.peak = tuple(series.rows), excess
     return msgspec.structs.replace(
         verdict, severity=severity, window=window, event=event, calm=series.calm, before=before
     )
@@ -619,17 +629,19 @@ def _event(
             return "end"
         return "escalate" if said.escalates else ""
     large = window.volume >= rule.minimum_volume and severity >= rule.minimum_severity
-    if not large or (series.once and (recent < RISEN_SURPRISE or said.score < 1)):
+    risen = recent >= RISEN_SURPRISE and series.calm is None and said.score >= 1
+    if not large or (series.once and not risen):
         return ""
     series.told = series.once = True
     return "begin"
 
 
-def _recent(series: _Series) -> float:
-    """Return how surprising the last half hour is by itself."""
+def _recent(series: _Series) -> tuple[float, float]:
+    """Return how surprising the last half hour is by itself, and what it has above the expectation."""
     rows = [row for row in series.rows[-CALM_ROWS:] if row is not None]
     if not rows or series.spike is None:
-        return 0.0
+        return 0.0, 0.0
     error = EXPECTATION_VARIANCE + series.spike.doubt
     dispersion = series.spike.dispersion / len(rows) + error
-    return surprise(sum(row[0] for row in rows), sum(row[2] for row in rows), dispersion)
+    observed, expected = sum(row[0] for row in rows), sum(row[2] for row in rows)
+    return surprise(observed, expected, dispersion), observed - expected

@@ -25,7 +25,7 @@ FILE = "alerts.toml"
 BETWEEN = " × "
 """Stands between the values of a series that is grouped by two fields."""
 _DAY_MINUTES = 24 * 60
-_JUDGING = "2"
+_JUDGING = "3"
 """Changes when the same counts would be judged otherwise: checkpoints of before are then of no use."""
 
 Metric = Literal["count", "complaints", "share-negative", "share", "net-sentiment", "reach", "authors"]

@@ -267,6 +267,23 @@ def test_a_spike_is_over_soon_after_it_is_over_and_a_second_one_is_told_anew() -
     assert all(later <= earlier for earlier, later in pairwise(fading))
 
 
+def test_a_spike_is_over_when_little_of_its_worst_is_left_and_what_is_left_is_told_no_more() -> None:
+    cells = counted(4, {})
+    for place, count in (
+        (900, 150),
+        (912, 7),
+        (948, 30),
+    ):  # an hour, three hours of what is left of it, a new rise
+        for at in range(place, 960):
+            cells[at]["delta"] = (count, count)
+    verdicts, _ = evaluate(rule(), stretch(cells))
+    first, second = (place for _, place in events(verdicts))
+    assert first == 900
+    assert 948 <= second < 954
+    (end,) = (place for _, place in events(verdicts, "end") if place < 960)
+    assert 912 + 9 <= end <= 912 + 6 + 9
+
+
 def test_a_silence_is_found_where_much_is_expected_and_not_where_little_is() -> None:
     draw = np.random.default_rng(2)
     cells: list[Counted] = []

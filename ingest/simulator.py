@@ -151,7 +151,7 @@ class World:
         dice = random.Random(f"{self._options.seed}/incidents")
         # One that is fading at the start, and one that begins soon after: both can be watched.
         found = [
-            Incident(1, "baggage", "ATL", -9_000.0, 240.0, 600.0, 5.0),
+            Incident(1, "baggage", "ATL", -12_600.0, 240.0, 600.0, 5.0),
             Incident(0, "cancelled", "DEN", 120.0, 420.0, 1_800.0, 12.0),
         ]
         second = -self._options.history_days * 86_400

@@ -147,9 +147,9 @@ class World:
 
     @cached_property
     def incidents(self) -> tuple[Incident, ...]:
-        """All incidents, in the history and in the year that follows; one fades and one begins around the start."""
+        """All incidents, in the history and in the year that follows; one ends and one begins around the start."""
         dice = random.Random(f"{self._options.seed}/incidents")
-        # One that is fading at the start, and one that begins soon after: both can be watched.
+        # One that is nearly over at the start, and one that begins soon after: an end and a beginning can be watched.
         found = [
             Incident(1, "baggage", "ATL", -12_600.0, 240.0, 600.0, 5.0),
             Incident(0, "cancelled", "DEN", 120.0, 420.0, 1_800.0, 12.0),

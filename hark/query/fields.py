@@ -30,6 +30,8 @@ LONGEST_VALUE = 300
 _MOST_PREFIXES = 8
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"“”]+", re.IGNORECASE)
 _SIGN = re.compile("[#@＃＠﹟﹫]")  # in the forms that the tokenizer folds into one
+# Of a sentence, not of an address.
+_ENDS = ".,;:!?)'’" + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _MEDIA = frozenset({"image", "video", "audio"})
 _ENCODED = re.compile(
     r"[%\s\x00-\x1f\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]"
@@ -170,7 +172,7 @@ def normal_of(name: str, value: str) -> str:
     elif name == "url":
         return _address(value)
     elif name == "site":
-        return _address(value).partition("/")[0]
+        return _site(_address(value))
     return normal(value)
 
 
@@ -299,7 +301,7 @@ def _add_origin(words: list[str], mention: Mention) -> None:
         words.append("author=" + normal(handle))
     if mention.url:
         address = _address(mention.url)
-        words += _above_site(address.partition("/")[0])
+        words += _above_site(_site(address))
         words += _above_address(address)
     if place is not None:
         name = place.name or ""
@@ -381,7 +383,11 @@ def _address(url: str) -> str:
     """Return an address as compared: no scheme, no www., no fragment, no full stop, comma or slash at its end."""
     address = normal(url)
     address = address.partition("://")[2] if "://" in address else address
-    return address.removeprefix("www.").partition("#")[0].rstrip("/.,;:!?)'’").strip()
+    return address.removeprefix("www.").partition("#")[0].rstrip("/" + _ENDS).strip()
+
+
+def _site(address: str) -> str:
+    return address.partition("/")[0].rstrip(_ENDS).strip()
 
 
 def _above_site(site: str) -> list[str]:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from hark.core.protocols import Store
-from hark.core.tree import All, And, Field, Node, Not, Or, Query
+from hark.core.tree import All, And, Field, Node, Query
 from hark.query import QueryError, parse
 from hark.query.explain import text_of
 
@@ -114,7 +114,7 @@ def selection_of(query: Query, since: datetime, until: datetime, zone: ZoneInfo)
     Its text says the time of a "now" in the query. Raises QueryError where the query is so long or so deep that
     nothing can be added to it.
     """
-    text = written(query.root)
+    text = text_of(query.root)
     probe = _narrowed(query, Field("created", ">=", "2026-11-01T00:00:00.000Z")).text
     try:
         parse(" ".join([probe, *["created>=2026-11-01T00:00:00.000Z"] * (_OWN_CONDITIONS - 1)]))
@@ -157,26 +157,7 @@ def _narrowed(query: Query, node: Node) -> Query:
             root = And((*children, node))
         case other:
             root = And((other, node))
-    return Query(written(root), root)
-
-
-def written(node: Node) -> str:
-    """Return a query's text that the parser reads as `node`."""
-    return text_of(_typed(node))
-
-
-def _typed(node: Node) -> Node:
-    # The parser takes one @ away from an author's handle; a handle may begin with another.
-    match node:
-        case Field("author", _, value) if value.startswith("@"):
-            return Field("author", "=", "@" + value)
-        case And(children):
-            return And(tuple(map(_typed, children)))
-        case Or(children):
-            return Or(tuple(map(_typed, children)))
-        case Not(child):
-            return Not(_typed(child))
-    return node
+    return Query(text_of(root), root)
 
 
 def _cut(at: datetime) -> datetime:

@@ -198,6 +198,8 @@ def test_any_sequence_of_the_languages_pieces_is_answered_or_refused(text: str) 
 @example("author", "@@traveller")
 @example("hashtag", "##late")
 @example("url", "www.www.example.com")
+@example("site", "@www./@")
+@example("url", "@. #")
 def test_values_with_signs_before_them_are_read_back(name: str, value: str) -> None:
     query = attempt(f'{name}:"{value}"')
     assert isinstance(query, QueryError) or root(text_of(query.root)) == query.root

@@ -234,8 +234,7 @@ class EmbeddedBus:
         self, topic: str, start: Mapping[int, int] | None = None, end: Mapping[int, int] | None = None
     ) -> Iterator[Record]:
         """Yield records of a range, partition after partition."""
-        with self._topic(topic) as log:
-            begin, stop = log.starts() | dict(start or {}), log.ends() | dict(end or {})
+        begin, stop = self.starts(topic) | dict(start or {}), self.ends(topic) | dict(end or {})
         return self._read(topic, begin, stop)
 
     def _read(self, topic: str, start: dict[int, int], end: dict[int, int]) -> Iterator[Record]:
@@ -249,18 +248,32 @@ class EmbeddedBus:
 
     def starts(self, topic: str) -> dict[int, int]:
         """Return the oldest kept offset of each partition."""
+        if self._is_absent(topic):
+            return self._nothing()
         with self._topic(topic) as log:
             return log.starts()
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the offset that each partition's next record will have."""
+        if self._is_absent(topic):
+            return self._nothing()
         with self._topic(topic) as log:
             return log.ends()
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
+        if self._is_absent(topic):
+            return self._nothing()
         with self._topic(topic) as log:
             return log.committed(group)
+
+    def _is_absent(self, topic: str) -> bool:
+        """Say whether a topic has no file; who only looks makes none, as it may just have been dropped."""
+        check_name("topic", topic)
+        return not (self._folder / f"{topic}.db").exists()
+
+    def _nothing(self) -> dict[int, int]:
+        return dict.fromkeys(range(self._log.partitions), 0)
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

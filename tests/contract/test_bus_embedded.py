@@ -54,6 +54,20 @@ def test_a_second_owner_of_a_partition_waits_for_the_first(tmp_path: Path) -> No
     bus.close()
 
 
+def test_who_only_looks_at_a_dropped_topic_does_not_make_it_again(tmp_path: Path) -> None:
+    bus, other = open_bus("embedded", tmp_path), open_bus("embedded", tmp_path)
+    bus.publish("t", messages(10))
+    assert sum(other.ends("t").values()) == 10
+    bus.drop("t")
+    nothing = other.ends("t")
+    assert set(nothing.values()) == {0}
+    assert other.starts("t") == other.committed("t", "g") == nothing
+    assert list(other.read("t")) == []
+    assert not list(tmp_path.rglob("t.db*"))
+    for each in (bus, other):
+        each.close()
+
+
 def test_a_reader_in_another_process_hears_of_a_write_within_a_tenth_of_a_second(tmp_path: Path) -> None:
     bus = open_bus("embedded", tmp_path)
     bus.publish("t", [("warm", b"0")])

@@ -340,9 +340,8 @@ class Watch:
         row = tables.get(connection, incident.id, lock=True)
         kind = one.kind
         status = "open" if row is None else row.status
-        told = not silent and not (
-            row is not None and row.status == "resolved" and kind in ("updated", "resolved")
-        )
+        over = row is not None and row.status == "resolved" and kind in ("updated", "resolved")
+        told = one.told and not silent and not over
         if kind == "resolved":
             status = "resolved"
         elif kind == "reopened" or (kind == "escalated" and status == "resolved"):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,16 @@ def test_a_brand_and_its_topic_are_one_incident_and_everything_of_it_can_be_coun
     live = [one for one in recorded(state) if one.opened > to_ms(BURST)]
     (incident,) = live
     assert {member.group for member in incident.members} >= {"delta", "delta × lost", "delta × baggage"}
+    shown = desk.get(state, incident.id)
+    assert shown is not None
+    assert sum("for the same reason" in row.note for row in shown.timeline)
+    # Who joins within half an hour of that stands in the timeline alone.
+    heard = [event for event in told.events() if event.incident == incident.id]
+    assert all(
+        later.at - earlier.at >= timedelta(minutes=30)
+        for earlier, later in pairwise(heard)
+        if later.kind == "updated"
+    )
     explained, explanation = incident.explained, incident.explanation
     assert explained is not None
     assert explanation is not None

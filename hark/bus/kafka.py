@@ -30,6 +30,8 @@ from hark.core.protocols import Record
 from hark.settings import LogSettings
 
 _LOG = logging.getLogger(__name__)
+METADATA_SECONDS = 10
+"""A member that joins before its broker knows of a new topic is given no partition until it asks again."""
 _LOST_MEMBERSHIP = (
     errors.CommitFailedError,
     errors.RebalanceInProgressError,
@@ -191,6 +193,7 @@ class KafkaBus:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 allow_auto_create_topics=False,
+                metadata_max_age_ms=METADATA_SECONDS * 1000,
             )
         return Member(_Consumer(consumer, self._hosts))
 

@@ -29,7 +29,7 @@ def test_open_incidents_come_first_and_one_is_taken_up_and_closed_from_its_page(
     page.keyboard.press("j")
     expect(page.locator("li.incident.current")).to_have_count(1)
     row.get_by_role("link").first.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("southwest")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("southwest", ignore_case=True)
     expect(page.locator("#course-1 canvas")).to_be_visible()
     expect(page.get_by_text("No few stand out")).to_be_visible()
     check_axe(page)
@@ -162,7 +162,7 @@ def test_who_may_look_may_not_act_and_a_partner_sees_its_brands_incidents_alone(
     assert "file" not in partner.get("/api/v1/rules").text
     assert partner.get(f"/alerts/incidents/{other}").status_code == 404
     page = screen("partner").open(f"/alerts/incidents/{own}")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("delta")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("delta", ignore_case=True)
     expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
     assert "ours alone" not in page.content()
     page.goto(page.url.replace(f"/incidents/{own}", "/rules/complaint-spike"))

@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -248,32 +248,23 @@ class EmbeddedBus:
 
     def starts(self, topic: str) -> dict[int, int]:
         """Return the oldest kept offset of each partition."""
-        if self._is_absent(topic):
-            return self._nothing()
-        with self._topic(topic) as log:
-            return log.starts()
+        return self._looked_up(topic, lambda log: log.starts())
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the offset that each partition's next record will have."""
-        if self._is_absent(topic):
-            return self._nothing()
-        with self._topic(topic) as log:
-            return log.ends()
+        return self._looked_up(topic, lambda log: log.ends())
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
-        if self._is_absent(topic):
-            return self._nothing()
-        with self._topic(topic) as log:
-            return log.committed(group)
+        return self._looked_up(topic, lambda log: log.committed(group))
 
-    def _is_absent(self, topic: str) -> bool:
-        """Say whether a topic has no file; who only looks makes none, as it may just have been dropped."""
+    def _looked_up(self, topic: str, read: Callable[[_Topic], dict[int, int]]) -> dict[int, int]:
+        """Return what `read` finds; who only looks makes no topic, as it may just have been dropped."""
         check_name("topic", topic)
-        return not (self._folder / f"{topic}.db").exists()
-
-    def _nothing(self) -> dict[int, int]:
-        return dict.fromkeys(range(self._log.partitions), 0)
+        if not (self._folder / f"{topic}.db").exists():
+            return dict.fromkeys(range(self._log.partitions), 0)
+        with self._topic(topic) as log:
+            return read(log)
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

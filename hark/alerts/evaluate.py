@@ -224,16 +224,22 @@ def other_terms(
 ) -> dict[float, list[Verdict]]:
     """Return what a rule on new terms with multiples of its threshold would say, in one pass over the mentions."""
     state: _State | None = None
+    rules = _at_multiples(rule, multiples)
     lasting: dict[float, dict[str | None, _Series]] = {multiple: {} for multiple in multiples}
     said: dict[float, list[Verdict]] = {multiple: [] for multiple in multiples}
     for stretch in stretches:
         state = state or _State(stretch.begin)
         every = _heard(rule, state, stretch, lambda: {name for known in lasting.values() for name in known})
         for start, heard in every:
-            for multiple in multiples:
-                other = msgspec.structs.replace(rule, threshold=rule.threshold * multiple)
+            for multiple, other in rules.items():
                 said[multiple] += _judge_terms(other, lasting[multiple], start, heard)
     return said
+
+
+def _at_multiples(rule: Rule, multiples: Sequence[float]) -> dict[float, Rule]:
+    return {
+        multiple: msgspec.structs.replace(rule, threshold=rule.threshold * multiple) for multiple in multiples
+    }
 
 
 def others(rule: Rule, stretch: Stretch, multiples: Sequence[float]) -> dict[float, list[Verdict]]:
@@ -245,9 +251,7 @@ def others(rule: Rule, stretch: Stretch, multiples: Sequence[float]) -> dict[flo
     state = _State(stretch.begin)
     by_group: dict[str | None, _Series] = {}
     shadows: dict[tuple[str | None, float], _Series] = {}
-    rules = {
-        multiple: msgspec.structs.replace(rule, threshold=rule.threshold * multiple) for multiple in multiples
-    }
+    rules = _at_multiples(rule, multiples)
     said: dict[float, list[Verdict]] = {multiple: [] for multiple in multiples}
     for start in range(stretch.begin, stretch.end, BUCKET_MS):
         cells = stretch.cells.get(start, {})

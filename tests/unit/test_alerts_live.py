@@ -33,6 +33,7 @@ from hark.state import State, open_state
 from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
 from tests.contract.store_contract import tagged
+from tests.support import watched
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 LIVE = START + timedelta(hours=30)
@@ -115,27 +116,17 @@ def state(tmp_path: Path) -> Iterator[State]:
     state.close()
 
 
-class Told:
-    """What would be sent, kept in the transaction's own database, so that it is undone with it."""
+class Told(watched.Told):
+    """What would be sent; with `kill` the process dies as it is written down."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
+        super().__init__(state)
         self.kill = False
-        with state.begin() as connection:
-            connection.execute(sa.text("CREATE TABLE IF NOT EXISTS told (event TEXT)"))
 
     def __call__(self, connection: sa.Connection, event: IncidentEvent) -> None:
-        text = msgspec.json.encode(event).decode()
-        connection.execute(sa.text("INSERT INTO told VALUES (:text)"), {"text": text})
+        super().__call__(connection, event)
         if self.kill:
             raise Killed
-
-    def events(self) -> list[IncidentEvent]:
-        with self._state.read() as connection:
-            return [
-                msgspec.json.decode(text, type=IncidentEvent)
-                for text in connection.scalars(sa.text("SELECT event FROM told"))
-            ]
 
 
 class Interrupted:

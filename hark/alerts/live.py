@@ -78,8 +78,9 @@ class Fence:
         Call it when the buckets up to `through` (ms) are closed, again and again until it is true.
         """
         if through != self._through:
-            self._through, self._enriched = through, None
             self._mentions = self._bus.ends(MENTIONS)
+            # Only now: while the log is away nothing is passed.
+            self._through, self._enriched = through, None
         if self._mentions is not None:
             if not _reached(self._bus.committed(MENTIONS, ENRICH_GROUP), self._mentions):
                 return False
@@ -128,17 +129,18 @@ class Watch:
         """Return how many mentions the store holds from before a time (ms)."""
         return self._store.count(_EVERYTHING, None, from_ms(before))
 
-    def step(self, closed: int) -> bool:
+    def step(self, closed: int, stored: int = 0) -> bool:
         """Judge what is not judged yet of the buckets up to `closed` (ms); False when another process was quicker.
 
-        At most STEP_BUCKETS at once: call it until `through` is `closed`. Raises TransientError while the store or
-        the state database is away; nothing is recorded then.
+        What was collected before `stored` (ms) is in the store, later than `closed` too; the first step learns from
+        it. At most STEP_BUCKETS at once: call it until `through` is `closed`. Raises TransientError while the store
+        or the state database is away; nothing is recorded then.
         """
         with self._state.read() as connection:
             clock = tables.clock(connection)
             known = tables.checkpoints(connection)
         if clock is None:
-            clock = AlertClock(closed, closed, self.history(closed))
+            clock = AlertClock(closed, closed, self.history(closed), stored)
             with self._state.begin() as connection:
                 if not tables.start_clock(connection, clock):
                     return False
@@ -155,12 +157,13 @@ class Watch:
             clock = tables.clock(connection)
         return clock is not None and self.history(clock.live_since_ms) > clock.history * 1.1 + 1_000
 
-    def relearn(self) -> None:
-        """Begin all rules anew, as there is more history to learn from; incidents stay."""
+    def relearn(self, stored: int = 0) -> None:
+        """Begin all rules anew, as there is more history to learn from; incidents stay. `stored` as of `step`."""
         with self._state.begin() as connection:
             clock = tables.clock(connection)
             if clock is not None:
-                after = msgspec.structs.replace(clock, history=self.history(clock.live_since_ms))
+                history = self.history(clock.live_since_ms)
+                after = msgspec.structs.replace(clock, history=history, learned_ms=stored)
                 if tables.move_clock(connection, clock, after):
                     tables.forget_checkpoints(connection)
 
@@ -168,8 +171,10 @@ class Watch:
         """Read the past for rules that are new or changed, up to where the others stand; let go of those gone."""
         end = clock.through_ms
         begin = self._first(end)
-        # What counts of the past does not depend on when a process gets to it: what came until its last bucket closed.
-        learned = end + max((rule.allowance_seconds for rule in new), default=0) * 1000
+        # What counts of the past does not depend on which process gets to it, and when: what came until its last
+        # bucket closed, and what was in the store when the past was last counted.
+        closes = end + max((rule.allowance_seconds for rule in new), default=0) * 1000
+        learned = max(closes, clock.learned_ms)
         _log.info("learning from the past", rules=[rule.name for rule in new], since=str(from_ms(begin)))
         blind = blind_in(self._state, begin, end)
         whole = [rule for rule in new if rule.detector != "new-term"]
@@ -437,14 +442,17 @@ class Rounds:
         self._clock = clock
         self._beat = beat
         self._lag = timedelta(seconds=lag_seconds)
+        self._asked: tuple[int, int] | None = None
         self._passed: tuple[int, datetime] | None = None
         self._seen: int | None = None
+        self._outgrown: int | None = None
         self._looked = self._looks = 0
 
     def turn(self, allowance_seconds: int) -> None:
         """Judge everything that is closed and in the store; raises TransientError while a part is away."""
         # Mentions that were collected just before a bucket closed may be on their way into the log.
-        closed = closed_until(self._clock() - timedelta(seconds=PUBLISHED_SECONDS), allowance_seconds)
+        published = self._clock() - timedelta(seconds=PUBLISHED_SECONDS)
+        closed = closed_until(published, allowance_seconds)
         through = self._watch.through()
         if through is None or closed - self._looked >= BUCKET_MS:
             behind = through is None or closed - through > HISTORY_MS
@@ -452,9 +460,16 @@ class Rounds:
                 return
             through = self._watch.through()
         while through is None or through < closed:
+            if self._asked is None or self._asked[0] != closed:
+                self._asked = closed, to_ms(published)
             if not self._fence.passed(closed) or not self._visible(closed):
                 return
-            self._watch.step(closed)
+            stored = self._asked[1]
+            # Behind a fence that was asked for after the past was seen to have come in: all of it counts.
+            if self._outgrown is not None and self._outgrown < closed:
+                self._watch.relearn(stored)
+                self._outgrown = None
+            self._watch.step(closed, stored)
             through = self._watch.through()
         self._beat()
 
@@ -465,16 +480,17 @@ class Rounds:
         return self._clock() - self._passed[1] >= self._lag
 
     def _history_is_in(self, closed: int, behind: bool) -> bool:
-        """Wait while the past is coming in, as at the very start; learn again when much more of it has come.
+        """Wait while the past is coming in, as at the very start; notice when much more of it has come.
 
         `behind`: nothing was judged for an hour or ever.
         """
         before, self._seen = self._seen, self._watch.history(closed - HISTORY_MS)
         self._looks += 1
         if not settled(self._seen, before) or (self._seen == 0 and self._looks < EMPTY_LOOKS):
+            self._outgrown = None
             return not behind
-        if self._watch.outgrown():
-            self._watch.relearn()
+        if self._outgrown is None and self._watch.outgrown():
+            self._outgrown = closed
         self._looked = closed
         return True
 

@@ -24,6 +24,9 @@ alert_clock = Table(
     Column("through_ms", BigInteger, nullable=False),
     Column("live_since_ms", BigInteger, nullable=False),  # the first bucket that was judged while it was new
     Column("history", BigInteger, nullable=False),  # mentions that were there to learn from
+    Column(
+        "learned_ms", BigInteger, nullable=False, server_default="0"
+    ),  # what was collected before then was in the store when they were counted
 )
 alert_checkpoints = Table(
     "alert_checkpoints",
@@ -87,6 +90,7 @@ class AlertClock(Struct, frozen=True):
     through_ms: int
     live_since_ms: int
     history: int
+    learned_ms: int = 0
 
 
 class Lesson(Struct, frozen=True):
@@ -131,8 +135,9 @@ class EventRow(Struct, frozen=True):
 
 def clock(connection: sa.Connection) -> AlertClock | None:
     """Return where all rules stand, None before the first time."""
-    row = connection.execute(sa.select(alert_clock)).mappings().first()
-    return None if row is None else AlertClock(row["through_ms"], row["live_since_ms"], row["history"])
+    columns = [alert_clock.c[name] for name in AlertClock.__struct_fields__]
+    row = connection.execute(sa.select(*columns)).first()
+    return None if row is None else AlertClock(*row)
 
 
 def start_clock(connection: sa.Connection, at: AlertClock) -> bool:

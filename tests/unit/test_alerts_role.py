@@ -4,23 +4,26 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from hark.alerts.counts import BUCKET_MS
-from hark.alerts.live import Fence, Rounds, Watch
+from hark.alerts.live import EMPTY_LOOKS, Fence, Rounds, Watch
 from hark.bus import open_bus
 from hark.commands.incidents import command
-from hark.core.change import ENRICHED, MENTIONS
+from hark.core.change import ENRICHED, MENTIONS, Tagged
 from hark.core.clock import to_ms
-from hark.core.errors import RefusedError
+from hark.core.errors import RefusedError, TransientError
 from hark.core.protocols import Bus
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP
 from hark.settings import LogSettings
-from hark.state import open_state
+from hark.state import State, open_state
+from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
-from tests.unit.test_alerts_live import LIVE, RULES, TAXONOMY, Told, catch_up, mentions
+from tests.unit.test_alerts_live import ALLOWANCE, LIVE, RULES, TAXONOMY, Told, catch_up, mentions
 
 HOUR = 3_600_000
 
@@ -53,6 +56,28 @@ def test_the_fence_opens_when_all_that_was_in_the_log_is_in_the_store(bus: Bus) 
     assert fence.passed(2)
     assert fence.passed(2)
     assert not fence.passed(3)
+
+
+def test_a_log_that_is_away_when_the_fence_is_asked_opens_nothing(bus: Bus) -> None:
+    bus.publish(MENTIONS, [("x:1", b"a")])
+    away = Away(bus)
+    fence = Fence(away)
+    with pytest.raises(TransientError):
+        fence.passed(1)
+    assert not fence.passed(1)
+
+
+class Away:
+    """A log that is away once."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus, self._away = bus, True
+
+    def __getattr__(self, name: str) -> Any:
+        if self._away:
+            self._away = False
+            raise TransientError("the log is away")
+        return getattr(self._bus, name)
 
 
 def test_a_turn_waits_for_the_past_and_for_the_workers(tmp_path: Path, bus: Bus) -> None:
@@ -117,6 +142,63 @@ def test_much_more_history_is_learned_from(tmp_path: Path, bus: Bus) -> None:
     assert not watch.outgrown()
     catch_up(watch, to_ms(LIVE) + BUCKET_MS)
     assert watch.through() == to_ms(LIVE) + BUCKET_MS
+    store.close()
+    state.close()
+
+
+def imported(at: datetime) -> list[Tagged]:
+    """Return the past as it is after an import at `at`."""
+    past = [item for item in mentions(False) if item.mention.created_at < LIVE - timedelta(hours=1)]
+    return [
+        msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=at))
+        for item in past
+    ]
+
+
+def learned(state: State) -> tuple[set[str], int]:
+    """Return the series that the rule knows, and up to when (ms) what was collected counted."""
+    with state.read() as connection:
+        _, checkpoint = tables.checkpoints(connection)["brands"]
+        lesson = tables.lessons(connection)["brands"]
+    return {series["group"] for series in msgspec.msgpack.decode(checkpoint)["series"]}, lesson.learned_ms
+
+
+def test_history_that_was_imported_a_moment_ago_is_learned_from(tmp_path: Path, bus: Bus) -> None:
+    """`hark import`, then `hark up`: the bucket that learning ends with had closed before the import."""
+    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+    moment = LIVE + timedelta(minutes=4)
+    store.write(imported(moment - timedelta(seconds=20)))
+    watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
+    rounds = Rounds(watch, Fence(bus), lambda: moment, lambda: None)
+    for _ in range(2):
+        rounds.turn(ALLOWANCE)
+    assert watch.through() == to_ms(LIVE - timedelta(minutes=5))
+    assert learned(state)[0] == {"delta", "united"}
+    store.close()
+    state.close()
+
+
+def test_history_that_comes_in_across_the_end_of_a_bucket_is_learned_from_as_a_whole(
+    tmp_path: Path, bus: Bus
+) -> None:
+    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+    moments = [LIVE + timedelta(minutes=1)]
+    watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
+    rounds = Rounds(watch, Fence(bus), lambda: moments[-1], lambda: None)
+    for _ in range(EMPTY_LOOKS):
+        rounds.turn(ALLOWANCE)
+    assert learned(state)[0] == set()
+    history = imported(LIVE + timedelta(minutes=7))
+    store.write(history[::2])
+    moments.append(LIVE + timedelta(minutes=7))
+    rounds.turn(ALLOWANCE)
+    store.write(history)
+    for minutes in (8, 9, 10, 11, 12):
+        moments.append(LIVE + timedelta(minutes=minutes))
+        rounds.turn(ALLOWANCE)
+    series, until = learned(state)
+    assert series == {"delta", "united"}
+    assert until > to_ms(LIVE + timedelta(minutes=7))
     store.close()
     state.close()
 

@@ -23,13 +23,13 @@ from hark.alerts.events import IncidentEvent
 from hark.alerts.incidents import Incident
 from hark.alerts.live import Fence, Rounds, Watch
 from hark.alerts.rules import Rule
-from hark.bus import open_bus
+from hark.bus import open_bus, publish_changes
 from hark.core.change import ENRICHED, MENTIONS, Change, Deleted, Edited, Seen, key_of
 from hark.core.mention import Author, Enrichment, Language, Mention, Sentiment, Topic, Vader
 from hark.core.protocols import Batch, Bus, Gap, Store
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP
 from hark.query.fields import Taxonomy, ancestors
-from hark.roles import enrich_loop, index_loop, publish_changes
+from hark.roles import enrich_loop, index_loop
 from hark.settings import LogSettings
 from hark.state import State, open_state
 
@@ -62,6 +62,8 @@ class Burst(Struct, frozen=True):
     topic: str
     mentions: int
     authors: int
+    says: str = ""
+    """What is said in it beside the topic: what could be new, or another mood than a complaint."""
 
 
 class Interruption(Struct, frozen=True):
@@ -99,6 +101,12 @@ class Plan(Struct, frozen=True):
     first: int
     """Minutes from NOON to the first start of the role."""
     steps: Sequence[Step]
+    hours: int = 28
+    """Of ordinary mentions before NOON, to learn from."""
+    content: float = 0.0
+    """Share of the ordinary mentions that are no complaints: half of them praise."""
+    silent: tuple[int, int] = (0, 0)
+    """From which minute after NOON on, and for how many, nobody writes to delta."""
 
 
 class Tags:
@@ -112,7 +120,7 @@ class Tags:
 def _tags(text: str) -> Enrichment:
     brands = tuple(brand for brand in ("delta", "united") if brand in text)
     topics = tuple(Topic(topic, 0.9) for topic, words in WORDS.items() if words in text)
-    label = "positive" if "thanks" in text else "negative"
+    label = "positive" if "thanks" in text else "neutral" if "anyone" in text else "negative"
     return Enrichment(
         "1", Language("en", 0.9), brands, Sentiment(label, 0.0, 0.9, Vader(0.0, 1.0, 0.0, 0.0)), topics
     )
@@ -124,7 +132,7 @@ def arrivals(plan: Plan) -> list[tuple[datetime, Change]]:
     found: list[tuple[datetime, Change]] = []
     number = 0
 
-    def say(at: datetime, brand: str, topic: str, author: int) -> None:
+    def say(at: datetime, brand: str, topic: str, author: int, more: str) -> None:
         nonlocal number
         number += 1
         source = SOURCES[0] if draw.random() < 0.6 else SOURCES[1]
@@ -139,7 +147,7 @@ def arrivals(plan: Plan) -> list[tuple[datetime, Change]]:
             over = begin + timedelta(minutes=one.lasts)
             if one.source == source and begin <= collected < over:
                 collected = over + timedelta(seconds=1)
-        text = f"{brand} {WORDS[topic]} {author}"
+        text = f"{brand} {WORDS[topic]} {author} {more}".strip()
         mention = Mention(
             f"{source}:{number}", source, text, at, collected, author=Author(handle=f"a{author}")
         )
@@ -156,15 +164,18 @@ def arrivals(plan: Plan) -> list[tuple[datetime, Change]]:
             found.append((later, Deleted(mention.id, "by its author", later)))
 
     for brand in ("delta", "united"):
-        for second in np.cumsum(draw.exponential(200, 1_000)):
-            at = START + timedelta(seconds=round(float(second), 3))
-            if at < END:
+        for second in np.cumsum(draw.exponential(200, 1_000 * max(1, plan.hours // 28))):
+            at = NOON - timedelta(hours=plan.hours) + timedelta(seconds=round(float(second), 3))
+            minute = (at - NOON).total_seconds() / 60 - plan.silent[0]
+            if at < END and not (brand == "delta" and 0 <= minute < plan.silent[1]):
                 topic = ("lost", "delay", "delay", "delay", "rude")[int(draw.integers(5))]
-                say(at, brand, topic, int(draw.integers(0, 400)))
+                content = plan.content and draw.random() < plan.content
+                more = ("thanks", "anyone")[int(draw.integers(2))] if content else ""
+                say(at, brand, topic, int(draw.integers(0, 400)), more)
     for burst in plan.bursts:
         for second in sorted(draw.uniform(0, burst.lasts * 60, burst.mentions)):
             at = NOON + timedelta(minutes=burst.minute, seconds=round(float(second), 3))
-            say(at, burst.brand, burst.topic, int(draw.integers(0, burst.authors)))
+            say(at, burst.brand, burst.topic, int(draw.integers(0, burst.authors)), burst.says)
     return found
 
 

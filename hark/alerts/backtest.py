@@ -1,7 +1,8 @@
 """A rule tried on history: when it would have told, what it would have missed, and what other thresholds would do.
 
 The verdicts are those of `evaluate`, the incidents those of `incidents`: the live code path. Of buckets that were
-judged live it counts what had been collected by then, of older ones what the store holds today.
+judged live it counts what had been collected by then, of older ones what the store holds today; unless much of it was
+imported later (docs/adr/0011): then it counts what the store holds today of all, by when it was written.
 """
 
 import csv
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -44,12 +46,16 @@ MULTIPLES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 """The curve: multiples of the rule's threshold."""
 FOLLOWED_MS = 7 * 86_400_000
 """So long before the time that is asked about, incidents of a rule that is judged live are followed too."""
+MOST_IMPORTED = 0.1
+"""Of mentions that were imported later than a rule that is judged live knew them; with more it is tried on all."""
 EARLY = timedelta(hours=1)
 """An alert so long before a labelled start still counts as seeing it."""
 _PART_BUCKETS = 7 * 288
 _WEEK_SECONDS = 7 * 86_400
 _CHART_BEFORE, _CHART_AFTER = 288, 144
 
+By = Literal["collected", "written"]
+"""What a trial counts: what had been collected when its bucket was judged, or all that was written in it."""
 Progress = Callable[[float], None]
 """Called now and then with the share of the work that is done, 0 to 1."""
 
@@ -141,12 +147,24 @@ class Backtest(Struct, frozen=True):
     labelled: bool
     blind_buckets: int
     """Buckets in which a source may have missed mentions."""
+    by: By
+    imported: float
+    """Share of the mentions that were imported later than a rule that is judged live knew them."""
     alerts: tuple[Alert, ...]
     incidents: tuple[Incident, ...]
     """What the alerts would have been joined to, as it would stand at the end of the time asked about."""
     outcomes: tuple[Outcome, ...]
     shipped: Point
     curve: tuple[Point, ...]
+
+    @property
+    def basis(self) -> str:
+        """Say what was counted, in a sentence; "" where nothing was imported later."""
+        share = "less than 1%" if 0 < self.imported < 0.01 else f"{self.imported:.0%}"
+        if self.by == "written":
+            why = f", since {share} of them were imported later" if self.imported else ""
+            return f"Judged by when mentions were written{why}."
+        return f"Left out, as it was live: {share} of the mentions, imported later." if self.imported else ""
 
 
 def read_labels(path: Path) -> tuple[Label, ...]:
@@ -171,18 +189,23 @@ def read_labels(path: Path) -> tuple[Label, ...]:
 class Past(Struct, frozen=True):
     """What was known at the time.
 
-    `blind` returns which sources were away in the buckets between two times (ms); `live_since` (ms) is the first
-    bucket that was judged while it was new, None where none was. Of a rule that is judged live: it learned from what
+    `blind` returns which sources were away in the buckets between two times (ms) as it was judged, `blind_now` as it is
+    known today; `live_since` (ms) is the first bucket that was judged while it was new, None where none was. Of a rule that is judged live: it learned from what
     had been collected at `learned` of the time from `begun` on, and its incidents were kept from `shown` on.
     """
 
     blind: Callable[[int, int], Blind] = lambda begin, end: {}
+    blind_now: Callable[[int, int], Blind] = lambda begin, end: {}
     live_since: int | None = None
     learned: int | None = None
     begun: int | None = None
     shown: int | None = None
     names: Mapping[str, str] = NO_NAMES
     """What people call brands and topics, by id."""
+
+    def from_today(self) -> "Past":
+        """Return it as if nothing had been judged yet, and all that the store holds today had been there in time."""
+        return Past(self.blind_now, self.blind_now, names=self.names)
 
 
 NOTHING_KNOWN = Past()
@@ -197,10 +220,12 @@ def run(
     past: Past = NOTHING_KNOWN,
     labels: Sequence[Label] | None = None,
     progress: Progress = lambda done: None,
+    by: By | None = None,
 ) -> Backtest:
     """Try `rule` on what the store holds between `since` and `until`; whole buckets, all of them closed.
 
-    `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false
+    `by` says what is counted; without it what had been collected in time, unless more than MOST_IMPORTED was imported
+    later. `labels` that do not begin in that time are left out. Without `labels` (None) nothing is said of hits and false
     alarms. Raises SettingsError for a rule on sources, TransientError while the store is away.
     """
     if rule.detector == "source":
@@ -209,6 +234,10 @@ def run(
         )
     since = max(since, EARLIEST + WARM_UP)
     begin, start, end = (to_ms(at) // BUCKET_MS * BUCKET_MS for at in (since - WARM_UP, since, until))
+    imported = counts.imported(store, rule, begin, end, past.live_since, past.learned, past.blind(begin, end))
+    by = by or ("written" if imported > MOST_IMPORTED else "collected")
+    if by == "written":
+        past = past.from_today()
     if past.begun is not None and past.begun <= start:
         begin = past.begun  # what is expected depends on where learning began
     blind = past.blind(begin, end)
@@ -283,7 +312,9 @@ def run(
         kept.series,
         kept.not_watched,
         labels is not None,
-        sum(at >= start for at in stretch.blind),
+        sum(at >= start and bool(away) for at, away in stretch.blind.items()),
+        by,
+        imported,
         tuple(_alert(evidence, rule, found, within) for found in kept.found),
         tuple(sorted(_since(kept.incidents, start), key=lambda one: (one.opened, one.id))),
         tuple(_outcome(rule, label, kept.found) for label in within),

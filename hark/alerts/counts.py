@@ -27,6 +27,8 @@ Counts = dict[int, Cells]
 """By the start of the bucket (ms); those that count nothing are left out."""
 Timely = Callable[[Mention], bool]
 Learned = int | Mapping[str, int | None] | None
+IMPORTED = timedelta(days=1)
+"""What comes so long after it was written was imported: what is late comes within hours."""
 
 
 def timely(allowance_seconds: int, live_since: int | None, learned: int | None = None) -> Timely:
@@ -69,6 +71,34 @@ def read(
     for hit in store.search(query, from_ms(max(earliest, 0)), from_ms(end), limit=None):
         tally.add(hit)
     return tally.counts()
+
+
+def imported(
+    store: Store,
+    rule: Rule,
+    begin: int,
+    end: int,
+    live_since: int | None,
+    learned: int | None,
+    blind: Mapping[int, frozenset[str]],
+) -> float:
+    """Return the share, 0 to 1, of a rule's mentions from `begin` to `end` (ms) that were imported later than judged.
+
+    Those are collected a day and more after they were written, and not in time. What a source missed while it was
+    away is not imported, but catches up. `live_since` and `learned` as of `timely`. Raises TransientError while the
+    store is away.
+    """
+    in_time = timely(rule.allowance_seconds, live_since, learned)
+    every = later = 0
+    for hit in store.search(rule.query, from_ms(begin), from_ms(end), limit=None) if live_since else ():
+        mention = hit.mention
+        every += 1
+        later += (
+            mention.collected_at - mention.created_at >= IMPORTED
+            and not in_time(mention)
+            and mention.source not in blind.get(bucket_of(mention.created_at), ())
+        )
+    return later / every if every else 0.0
 
 
 def authored(mention: Mention) -> str:

@@ -509,12 +509,15 @@ def past_of(state: State, rule: Rule) -> Past:
     with state.read() as connection:
         clock = tables.clock(connection)
         lesson = tables.lessons(connection).get(rule.name)
-    blind = partial(blind_in, state)
+    known = Past(partial(blind_in, state), partial(blind_of, state.gaps()))
     if clock is None:
-        return Past(blind)
+        return known
+    known = msgspec.structs.replace(known, live_since=clock.live_since_ms)
     if lesson is None or lesson.identity != rule.identity:
-        return Past(blind, clock.live_since_ms)
-    return Past(blind, clock.live_since_ms, lesson.learned_ms, lesson.begin_ms, lesson.shown_ms)
+        return known
+    return msgspec.structs.replace(
+        known, learned=lesson.learned_ms, begun=lesson.begin_ms, shown=lesson.shown_ms
+    )
 
 
 def _reached(committed: Mapping[int, int], ends: Mapping[int, int]) -> bool:

@@ -55,7 +55,7 @@ def _summary(result: Backtest) -> str:
         )
     if result.blind_buckets:
         text += f" {result.blind_buckets} buckets have gaps of a source, and were judged without it."
-    return text
+    return f"{text} {result.basis}".rstrip()
 
 
 def _counted(result: Backtest) -> str:

@@ -126,6 +126,7 @@ class Trial(BaseModel):
     series: int
     labelled: bool
     blind_buckets: int = Field(description="Five minutes in which a source may have missed mentions")
+    basis: str = Field(description="What was counted, in words, where mentions were imported later")
     alerts_found: int
     alerts: list[AlertOut] = Field(description=f"The newest {MOST_SHOWN}")
     outcomes: list[OutcomeOut]
@@ -193,6 +194,7 @@ def _trial(result: Backtest, seconds: float) -> Trial:
         series=result.series,
         labelled=result.labelled,
         blind_buckets=result.blind_buckets,
+        basis=result.basis,
         alerts_found=len(result.alerts),
         alerts=[_alert(alert) for alert in result.alerts[::-1][:MOST_SHOWN]],
         outcomes=[

@@ -215,6 +215,56 @@ def test_live_is_replay_whatever_happens(
         state.close()
 
 
+def test_a_history_that_was_imported_later_is_tried_by_when_it_was_written(
+    store: EmbeddedStore, state: State
+) -> None:
+    """The rule was live before it, with next to nothing to judge: to a replay by collection there is no import."""
+    rule, past = RULES["brands"], mentions(False)
+    catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(LIVE))
+    catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(END))
+    later = END + timedelta(days=2)
+    store.write(
+        [
+            msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=later))
+            for item in past
+        ]
+    )
+    tried = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
+    assert (tried.by, tried.imported) == ("written", 1.0)
+    assert tried.basis == "Judged by when mentions were written, since 100% of them were imported later."
+    assert tried.alerts == run(store, rule, TAXONOMY, START, END).alerts
+    assert "delta" in {alert.series for alert in tried.alerts}
+    known = run(store, rule, TAXONOMY, START, END, past_of(state, rule), by="collected")
+    assert (known.alerts, known.by) == ((), "collected")
+
+
+def test_a_little_that_was_imported_later_is_left_out_of_a_trial_as_it_was_live(
+    store: EmbeddedStore, state: State
+) -> None:
+    rule, said = RULES["brands"], mentions(False)
+    store.write(said)
+    catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(LIVE))
+    catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(END))
+    before = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
+    more = [
+        msgspec.structs.replace(
+            item,
+            mention=msgspec.structs.replace(
+                item.mention, id=item.mention.id + "b", collected_at=END + timedelta(days=2)
+            ),
+        )
+        for item in said[::20]
+    ]
+    store.write(more)
+    tried = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
+    assert (tried.alerts, tried.incidents) == (before.alerts, before.incidents)
+    assert tried.by == "collected"
+    assert tried.imported == pytest.approx(len(more) / (len(said) + len(more)))
+    assert tried.basis == "Left out, as it was live: 5% of the mentions, imported later."
+    assert before.basis == ""
+    assert before.blind_buckets == 0
+
+
 def watch_killed(store: EmbeddedStore, state: State, rules: dict[str, Rule], told: Told) -> Watch:
     def die() -> None:
         raise Killed

@@ -111,6 +111,7 @@ function render(found) {
   told.append(make("b", `${found.alerts_found} ${found.alerts_found === 1 ? "alert" : "alerts"}`), ` from `, whole(found.since), " to ", whole(found.until), `, ${(found.alerts_found / weeks).toFixed(2)} a week, in ${found.series} series. Took ${found.seconds} s.`);
   const parts = [told];
   if (found.blind_buckets) parts.push(make("p", `In ${found.blind_buckets} stretches of five minutes a source may have missed mentions: judged without it.`, { className: "warning small" }));
+  if (found.basis) parts.push(make("p", found.basis, { className: "small muted" }));
   if (found.alerts.length) {
     const list = make("ol");
     list.append(...found.alerts.map(alertOf));

@@ -27,6 +27,11 @@ def defused(cell: object) -> object:
     return cell.isoformat() if isinstance(cell, datetime) else cell
 
 
+def restored(cell: str) -> str:
+    """Return a text as it was before `defused`."""
+    return cell[1:] if cell.startswith("'") and defused(cell[1:]) == cell else cell
+
+
 class CsvFile:
     """A CSV file in the making; the header is written at once."""
 

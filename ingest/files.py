@@ -17,13 +17,16 @@ from hark.core.clock import EARLIEST, LATEST, Clock, now
 from hark.core.errors import RefusedError, SettingsError
 from hark.core.mention import Author, Media, Mention, Metrics, Place
 from hark.core.protocols import Batch, Source
-from hark.settings import Brand, plain
+from hark.settings import Brand
+from ingest.spreadsheet import Form, cell_of, field_of, header_of
 
 LONGEST_LINE_BYTES = 2 * 1024 * 1024
 _LONGEST_READ_BYTES = 64 * 1024 * 1024  # beyond it a "line" is cut into several, so that memory stays bounded
 _LONGEST_ID_BYTES = 512  # what Elasticsearch takes
 _LARGEST_EDIT = 1 << 45
 _BATCH = 1_000
+
+_AS_USUAL = Form()
 
 Time = Annotated[datetime, Meta(tz=True)]
 
@@ -67,6 +70,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(Line).decode
+FIELDS = frozenset(field.name for field in msgspec.structs.fields(Line))
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 
 def read_file(
@@ -77,18 +82,18 @@ def read_file(
     offset: int = 0,
     number: int = 0,
     whole: bool = True,
+    form: Form = _AS_USUAL,
 ) -> Iterator[Piece]:
     """Yield what each line of `path` becomes, from byte `offset` on, where `number` lines have been read.
 
     `marker` and the line's number name a line that has no id. With `whole` a last line that lacks its line
     break counts; else it is left for later, when it has grown. Raises OSError as the file system does.
     """
-    parse = _parse_csv if path.suffix.lower() == ".csv" else _parse_jsonl
     with path.open("rb") as file:
-        header = file.readline(_LONGEST_READ_BYTES) if parse is _parse_csv else b""
+        header = file.readline(_LONGEST_READ_BYTES) if is_csv(path) else b""
         file.seek(max(offset, len(header)))
         lines = _Lines(iter(lambda: file.readline(_LONGEST_READ_BYTES), b""), file.tell(), number, whole)
-        for raw, line in parse(lines, header):
+        for raw, line in _parse_csv(lines, header, form) if is_csv(path) else _parse_jsonl(lines):
             lines.number += 1
             default_id = f"{source}:{marker}-{lines.number}"
             try:
@@ -101,6 +106,23 @@ def read_file(
                 reason = f"{path.name} line {lines.number}: {error}"
                 outcome = Rejected(default_id, source, "ingest", reason, raw, clock())
             yield Piece(outcome, lines.offset, lines.number)
+
+
+def is_csv(path: Path) -> bool:
+    """Return whether a file is CSV, by the ending of its name; every other is JSONL."""
+    return path.suffix.lower() == ".csv"
+
+
+def columns_of(path: Path, form: Form) -> tuple[str, ...]:
+    """Return the names of a CSV's columns; of JSONL, and of an empty file, none.
+
+    Raises RefusedError, with what to do, where no line of the file can be a mention, and OSError.
+    """
+    with path.open("rb") as file:
+        first = file.readline(_LONGEST_READ_BYTES)
+    if first.startswith(_WORKBOOKS):
+        raise RefusedError('this is a workbook; save its sheet as "CSV UTF-8"')
+    return header_of(first, form).names if first and is_csv(path) else ()
 
 
 def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Change:
@@ -228,21 +250,23 @@ class _Lines:
 
     def __init__(self, lines: Iterator[bytes], offset: int, number: int, whole: bool) -> None:
         self._lines = lines
-        self._whole = whole
+        self.whole = whole
         self.offset = offset
         self.number = number
         self.raw = b""
+        self.ended = False
 
     def __iter__(self) -> Iterator[bytes]:
         for line in self._lines:
-            if not self._whole and not line.endswith(b"\n") and len(line) < _LONGEST_READ_BYTES:
-                return
+            if not self.whole and not line.endswith(b"\n") and len(line) < _LONGEST_READ_BYTES:
+                break
             self.offset += len(line)
             self.raw += line
             yield line
+        self.ended = True
 
 
-def _parse_jsonl(lines: _Lines, _header: bytes) -> "Iterator[tuple[bytes, _Parse]]":
+def _parse_jsonl(lines: _Lines) -> "Iterator[tuple[bytes, _Parse]]":
     for line in lines:
         lines.raw = b""
         if line.strip():
@@ -251,14 +275,43 @@ def _parse_jsonl(lines: _Lines, _header: bytes) -> "Iterator[tuple[bytes, _Parse
             lines.number += 1
 
 
-def _parse_csv(lines: _Lines, header: bytes) -> "Iterator[tuple[bytes, _Parse]]":
-    names = next(csv.reader([header.decode("utf-8-sig", "replace")]), [])
+def _parse_csv(lines: _Lines, first: bytes, form: Form) -> "Iterator[tuple[bytes, _Parse]]":
+    try:
+        header = header_of(first, form)
+    except RefusedError as error:
+        for line in lines:
+            lines.raw = b""
+            yield line, _refusing(str(error))
+        return
     csv.field_size_limit(_LONGEST_READ_BYTES)
-    # Bytes that are no UTF-8 travel as surrogates through the reader, and are refused with their row.
-    for row in csv.reader(line.decode("utf-8", "surrogateescape") for line in lines):
-        raw, lines.raw = lines.raw, b""
+    # Bytes that are not in the encoding travel as surrogates through the reader, and are refused with their row.
+    rows = csv.reader(
+        (line.decode(form.encoding, "surrogateescape") for line in lines), delimiter=header.separator
+    )
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:  # the reader goes on with the next line
+            raw, lines.raw = lines.raw, b""
+            yield raw, _refusing("a carriage return stands in a cell without quotes")
+            continue
+        raw = lines.raw
+        if lines.ended:  # the file ended within quotes
+            if lines.whole or len(raw) > LONGEST_LINE_BYTES:
+                yield raw, _refusing("a quote is opened and never closed; all that follows it is refused")
+            return
+        lines.raw = b""
         if row:
-            yield raw, lambda row=row: _from_row(names, row)  # type: ignore[misc]
+            yield raw, lambda row=row: _from_row(header.names, row, form)  # type: ignore[misc]
+
+
+def _refusing(reason: str) -> "_Parse":
+    def refuse() -> Line:
+        raise RefusedError(reason)
+
+    return refuse
 
 
 _Parse = Callable[[], Line]
@@ -269,31 +322,37 @@ def from_json(line: bytes) -> Line:
     try:
         return _decode(line)
     except msgspec.ValidationError as error:
-        raise RefusedError(plain(error)) from error
+        raise RefusedError(_plain(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RefusedError(f"no JSON object: {error}") from error
 
 
-def _from_row(names: Sequence[str], row: Sequence[str]) -> Line:
+def _from_row(names: Sequence[str], row: list[str], form: Form) -> Line:
+    while len(row) > len(names) and not row[-1]:
+        row.pop()
     if len(row) > len(names):
         raise RefusedError(f"{len(row)} cells, and the header has {len(names)}")
     table: dict[str, Any] = {}
-    for name, cell in zip(names, row, strict=False):
+    for name, cell in zip(map(field_of, names), row, strict=False):
         if not cell:
             continue
-        try:
-            cell.encode()
-        except UnicodeEncodeError:
-            raise RefusedError(f"{name}: no valid UTF-8") from None
-        outer, _, inner = name.strip().partition(".")
+        said = cell_of(name, cell, form)
+        outer, _, inner = name.partition(".")
         if inner:
-            table.setdefault(outer, {})[inner] = cell
+            table.setdefault(outer, {})[inner] = said
         else:
-            table[outer] = cell
+            table[outer] = said
     try:
         return msgspec.convert(table, Line, strict=False)
     except msgspec.ValidationError as error:
-        raise RefusedError(plain(error)) from error
+        raise RefusedError(_plain(error)) from error
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """Return a validation error as "key: what is wrong"."""
+    what, _, where = str(error).partition(" - at `")
+    what = what.replace("`null`", "nothing")
+    return f"{where.removeprefix('$.').rstrip('`')}: {what}" if where else what
 
 
 def _batch(pieces: Iterable[Piece], places: Mapping[str, tuple[int, int]]) -> Batch:

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from hark.core.change import Rejected, Seen
-from hark.core.errors import SettingsError
+from hark.core.errors import RefusedError, SettingsError
+from hark.core.mention import Author
 from hark.core.protocols import Source
 from ingest import files
-from ingest.files import FilesSource, Options, file_hash, read_file
+from ingest.files import FilesSource, Options, columns_of, file_hash, read_file
+from ingest.spreadsheet import Form
 from tests.contract.source_contract import Platform, SourceContract
 
 
@@ -123,3 +126,92 @@ def test_a_pattern_that_names_no_file_is_answered(tmp_path: Path) -> None:
     nothing = files.build("feed", Options(paths=(str(tmp_path / "*.jsonl"),)), [])
     with pytest.raises(SettingsError, match="no file is called"):
         next(nothing.read(None, threading.Event()))
+
+
+BERLIN = Form("cp1252", ZoneInfo("Europe/Berlin"))
+
+
+def said(path: Path, form: Form = BERLIN) -> list[str]:
+    """Return each line's text, or why it was refused."""
+    outcomes = [piece.outcome for piece in read_file(path, "feed", "m", form=form)]
+    return [each.mention.text if isinstance(each, Seen) else each.reason for each in outcomes]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig"])
+def test_what_a_spreadsheet_wrote_is_read(tmp_path: Path, separator: str, encoding: str) -> None:
+    path = tmp_path / "export.csv"
+    rows = [
+        ["Created_at", "Author", "TEXT", ""],
+        ["23.11.2026 09:15", "Jörg", '"Koffer weg!\nSeit gestern – niemand hilft"', ""],
+        ["2026-07-01", "", "'@delta Flug gestrichen", ""],
+    ]
+    path.write_bytes("\r\n".join(separator.join(row) for row in rows).encode(encoding))
+    form = BERLIN if encoding == "cp1252" else Form(zone=BERLIN.zone)
+    one, other = [piece.outcome for piece in read_file(path, "feed", "m", form=form)]
+    assert isinstance(one, Seen)
+    assert isinstance(other, Seen)
+    assert (one.mention.text, one.mention.author) == (
+        "Koffer weg!\nSeit gestern – niemand hilft",
+        Author("Jörg"),
+    )
+    assert one.mention.created_at.isoformat() == "2026-11-23T09:15:00+01:00"
+    assert other.mention.created_at.isoformat() == "2026-07-01T00:00:00+02:00"
+    assert other.mention.text == "@delta Flug gestrichen"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"23.11.2026 09:15,late", "names no time zone; `hark import --zone Area/City`"),
+        (
+            b"11/23/2026,late",
+            "created_at: expected a time like 2026-11-23T09:15:00+01:00, found '11/23/2026'",
+        ),
+        (b"31.02.2026,late", "names no time zone"),
+        (
+            b",sp\xe4t",
+            "text: no valid UTF-8; if a spreadsheet wrote it, `hark import --encoding windows-1252`",
+        ),
+        (b",la\rte", "a carriage return stands in a cell without quotes"),
+    ],
+)
+def test_a_row_that_cannot_be_read_says_what_would_help_and_the_next_is_read(
+    tmp_path: Path, row: bytes, reason: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"created_at,text\n" + row + b"\n,fine\n")
+    refused, fine = said(path, Form())
+    assert refused.startswith("rows.csv line 1: ")
+    assert reason in refused
+    assert fine == "fine"
+
+
+def test_a_quote_that_is_never_closed_is_told_and_waited_for_while_the_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "open.csv"
+    path.write_text('text\none\n"two\nthree\n')
+    one, open_quote = said(path)
+    assert one == "one"
+    assert "a quote is opened and never closed" in open_quote
+    assert len(list(read_file(path, "feed", "m", whole=False))) == 1
+    with path.open("a") as file:
+        file.write('four"\nfive\n')
+    assert said(path) == ["one", "two\nthree\nfour", "five"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"Datum;Inhalt\n1;2\n", "no column is called text, .* names: Datum, Inhalt"),
+        ("a.csv", "text;author\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", b"text,author\rlate,amy\r", "CR alone"),
+        ("a.xlsx", b"PK\x03\x04", "a workbook"),
+    ],
+)
+def test_a_file_without_a_line_that_can_be_read_says_what_to_do(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(RefusedError, match=reason):
+        columns_of(path, Form())

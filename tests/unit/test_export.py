@@ -134,7 +134,7 @@ def test_csv_holds_no_formula(chain: Chain, text: str) -> None:
 def test_csv_and_jsonl_are_read_again_by_import(chain: Chain, tmp_path: Path) -> None:
     (hit,) = hits(
         chain,
-        'late, again\n"really"',
+        '@delta late, again\n"really"',
         author=Author("amy", id="7", followers=12, verified=True),
         metrics=Metrics(likes=2, views=30),
         place=Place(name="Dallas, TX", country="US"),

@@ -4,11 +4,8 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from msgspec import Struct
-
-from enrich import ENRICHERS, Context, build
+from enrich import FILE, Context, build, read_enrichment
 from enrich.drift import Reference, Tally
 from enrich.model import Models
 from enrich.text import digest
@@ -16,19 +13,11 @@ from hark.core.draft import LONGEST_TEXT, Draft
 from hark.core.errors import SettingsError
 from hark.core.mention import Enrichment, Mention
 from hark.core.protocols import Enricher
-from hark.settings import Brand, read_toml
+from hark.settings import Brand
 
-FILE = "enrichment.toml"
 MODEL = "model"
 _TOGETHER = 512
 """So many go through all steps together: fewer change steps too often, more need memory."""
-
-
-class EnrichmentFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """enrichment.toml: which enrichers, in which order, and the options of each by its name."""
-
-    order: tuple[str, ...]
-    options: dict[str, dict[str, Any]] = {}
 
 
 class Chain:
@@ -98,12 +87,7 @@ def build_chain(config: Path, brands: Sequence[Brand], models: Path | None = Non
     `models` is a folder that `hark train` wrote. Takes a second or two; raises SettingsError.
     """
     path = config / FILE
-    file = read_toml(path, EnrichmentFile)
-    for name in (*file.order, *file.options):
-        if name not in ENRICHERS:
-            raise SettingsError(f"{path}: no enricher is called {name!r}; there are: {', '.join(ENRICHERS)}")
-    if file.order[:1] != ("text",) or len(set(file.order)) != len(file.order):
-        raise SettingsError(f'{path}: order: expected "text" first, and each enricher once')
+    file = read_enrichment(config)
     if models is not None and MODEL not in file.order:
         raise SettingsError(
             f'{path}: order: expected "{MODEL}", behind "topics", as there are models to serve'

@@ -20,6 +20,7 @@ from ahocorasick_rs import AhoCorasick, BytesAhoCorasick, Implementation
 
 from hark.core.draft import Draft
 from hark.core.errors import SettingsError
+from hark.core.mistakes import meant
 
 Cue = tuple[int, int, int]
 """A phrase that was found: its entry in its list, and its first and last token."""
@@ -199,7 +200,7 @@ def expand(line: str, words: Mapping[str, Sequence[str]], where: str) -> list[st
         choice, name, plain = piece.groups()
         if name is not None and name not in words:
             raise SettingsError(
-                f"{where}: <{name}> is no list of [words]; there are: {', '.join(words) or 'none'}"
+                f"{where}: <{name}> is no list of [words]{meant(name, words)}; there are: {', '.join(words) or 'none'}"
             )
         pieces.append(words[name] if name is not None else [plain] if choice is None else choice.split("|"))
         covered += len(piece[0])

@@ -3,31 +3,37 @@
 A folder that lacks one of the files uses the shipped one.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from enrich.cues import Cues, expand
 from enrich.text import digest
 from hark.core.errors import SettingsError
-from hark.settings import SHIPPED, read_toml
+from hark.core.mistakes import meant
+from hark.settings import SHIPPED, read_text, read_toml
 
 LEXICON, TOPICS, INTENTS, URGENCIES, STAGES = range(5)
 """Places of the lists in what `Cues.scan` returns; of the lexicon's phrases it returns the longest."""
 
 FILES = ("lexicon.toml", "topics.toml", "signals.toml")
 Kind = Literal["", "trouble", "irony", "praise", "thanks", "fix"]
+LogOdds = Annotated[float, Meta(ge=-20, le=20)]
+Weight = Annotated[float, Meta(gt=0, le=100)]
+_CODE = re.compile("[a-z]{2}")
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
     """What is added to each reading of a text, in log-odds."""
 
-    negative: float = 0.0
-    neutral: float = 0.0
-    positive: float = 0.0
+    negative: LogOdds = 0.0
+    neutral: LogOdds = 0.0
+    positive: LogOdds = 0.0
 
 
 class Group(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,10 +41,10 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     phrases: tuple[str, ...]
-    negative: float = 0.0
-    neutral: float = 0.0
-    positive: float = 0.0
-    again: float = 0.3
+    negative: LogOdds = 0.0
+    neutral: LogOdds = 0.0
+    positive: LogOdds = 0.0
+    again: Annotated[float, Meta(ge=0, le=1)] = 0.3
     """What each further phrase of the group counts."""
     negated: Weights | None = None
     """The weights behind a negation; None where negation changes nothing."""
@@ -65,8 +71,8 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
 
     first: tuple[str, ...]
     second: tuple[str, ...]
-    within: int = 6
-    weight: float = 2.0
+    within: Annotated[int, Meta(ge=1, le=1_000)] = 6
+    weight: Weight = 2.0
 
 
 class Node(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +81,7 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     title: str = ""
     parent: str = ""
-    weight: float = 1.0
+    weight: Weight = 1.0
     """All evidence of the topic is multiplied by it: which of two topics is the likelier reason of a complaint."""
     event: bool = False
     """It can be said not to have happened: "no delay", "not cancelled" are no evidence."""
@@ -95,17 +101,23 @@ class Taxonomy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Signal(Struct, frozen=True, forbid_unknown_fields=True):
-    """An [[intent]], [[urgency]] or [[journey]] of signals.toml."""
+    """An [[urgency]] or [[journey]] of signals.toml."""
 
     name: str
     phrases: tuple[str, ...]
-    weight: float = 1.0
+    weight: Weight = 1.0
+
+
+class Intent(Signal, frozen=True, forbid_unknown_fields=True):
+    """An [[intent]] of signals.toml: one of those that enrich.intent chooses from."""
+
+    name: Literal["question", "request", "threat-to-leave", "offer-of-help", "news", "spam"]
 
 
 class Signals(Struct, frozen=True, forbid_unknown_fields=True):
     """signals.toml."""
 
-    intent: tuple[Signal, ...]
+    intent: tuple[Intent, ...]
     urgency: tuple[Signal, ...]
     journey: tuple[Signal, ...]
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -141,8 +153,8 @@ def load(config: Path) -> Phrasebook:
 
     Raises SettingsError.
     """
-    paths = tuple((config if (config / name).exists() else SHIPPED) / name for name in FILES)
-    return _load(paths, tuple(_content(path) for path in paths))
+    paths = _paths(config)
+    return _load(paths, tuple(read_text(path) for path in paths))
 
 
 def parents(taxonomy: Taxonomy) -> dict[str, str]:
@@ -152,10 +164,7 @@ def parents(taxonomy: Taxonomy) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _load(paths: tuple[Path, ...], contents: tuple[str, ...]) -> Phrasebook:
-    lexicon = read_toml(paths[0], Lexicon)
-    taxonomy = read_toml(paths[1], Taxonomy)
-    signals = read_toml(paths[2], Signals)
-    _check(taxonomy, paths[1])
+    lexicon, taxonomy, signals = _read(paths)
     entries: dict[Evidence, int] = {}
     topics = [
         (phrase, entries.setdefault(evidence, len(entries)))
@@ -177,17 +186,39 @@ def _load(paths: tuple[Path, ...], contents: tuple[str, ...]) -> Phrasebook:
     return Phrasebook(lexicon, taxonomy, signals, digests, cues, tuple(entries), within)
 
 
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
+def check(config: Path) -> None:
+    """Raise SettingsError for what is wrong in the lists of a configuration folder, but for single phrases."""
+    _read(_paths(config))
 
 
-def _check(taxonomy: Taxonomy, path: Path) -> None:
+def _paths(config: Path) -> tuple[Path, ...]:
+    return tuple((config if (config / name).exists() else SHIPPED) / name for name in FILES)
+
+
+def _read(paths: tuple[Path, ...]) -> tuple[Lexicon, Taxonomy, Signals]:
+    lexicon = read_toml(paths[0], Lexicon)
+    taxonomy = read_toml(paths[1], Taxonomy)
+    signals = read_toml(paths[2], Signals)
+    _each_once(paths[0], "group", [group.name for group in lexicon.group])
+    _each_once(paths[1], "topic", [node.id for node in taxonomy.topic])
+    _check_tree(taxonomy, paths[1])
+    for what, entries in (
+        ("intent", signals.intent),
+        ("urgency", signals.urgency),
+        ("journey", signals.journey),
+    ):
+        _each_once(paths[2], what, [entry.name for entry in entries])
+    return lexicon, taxonomy, signals
+
+
+def _each_once(path: Path, what: str, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SettingsError(f"{path}: {what} {twice[0]!r} stands twice: give each its own")
+
+
+def _check_tree(taxonomy: Taxonomy, path: Path) -> None:
     known = parents(taxonomy)
-    if len(known) != len(taxonomy.topic):
-        raise SettingsError(f"{path}: two topics have the same id: give each its own")
     for node in taxonomy.topic:
         seen = {node.id}
         above = node.parent
@@ -195,9 +226,15 @@ def _check(taxonomy: Taxonomy, path: Path) -> None:
             if above not in known or above in seen:
                 raise SettingsError(
                     f"{path}: topic {node.id!r}: expected a parent that is a topic and not below it: {above!r}"
+                    + meant(above, known.keys() - seen)
                 )
             seen.add(above)
             above = known[above]
+        for code in node.languages:
+            if not _CODE.fullmatch(code):
+                raise SettingsError(
+                    f"{path}: topic {node.id!r}: languages: expected a code such as es or de, found {code!r}"
+                )
 
 
 def _topic_phrases(taxonomy: Taxonomy, path: Path) -> Iterator[tuple[Evidence, str]]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version as installed
 from typing import Any
 
-import msgspec
 import spacy
 from msgspec import Struct
 from spacy.language import Language
@@ -18,6 +17,7 @@ from enrich.text import digest
 from hark.core.draft import Draft
 from hark.core.errors import SettingsError
 from hark.core.mention import Entity
+from hark.core.mistakes import converted
 
 RULES = "1"
 _KINDS = {
@@ -71,11 +71,8 @@ class Recogniser:
 
 def build(context: Context) -> Recogniser:
     """Return the step; raises SettingsError where the pipeline is not named, not there, or finds no entities."""
-    where = "enrichment.toml: [options.recogniser]"
-    try:
-        named = msgspec.convert(dict(context.options), Options).pipeline
-    except msgspec.ValidationError as error:
-        raise SettingsError(f'{where}: {error}; expected pipeline = "PACKAGE or FOLDER"') from error
+    where = "enrichment.toml: options.recogniser"
+    named = converted(dict(context.options), Options, where).pipeline
     if not named:
         return Recogniser(None)
     folder = context.config / named

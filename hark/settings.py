@@ -9,26 +9,28 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from hark.core.errors import SettingsError
+from hark.core.mistakes import converted, unknown
 from hark.core.tree import Query
 from hark.query import parse
 
 T = TypeVar("T")
 SHIPPED = Path(__file__).resolve().parent.parent / "config"
+_OF_ANY_SOURCE = ("type", "enabled")
 _REFERENCE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The log: how many partitions a topic has, and how long records are kept."""
 
-    partitions: int = 4
-    retention_days: float = 7.0
-    replication: int = 1
+    partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
+    retention_days: Annotated[float, Meta(gt=0, le=36_500)] = 7.0
+    replication: Annotated[int, Meta(ge=1, le=100)] = 1
     """Kafka only: copies of each partition."""
     ca_certs: str = ""
     """Kafka by TLS only: the file (PEM) of the authority that signed its certificate, if it is not a known one."""
@@ -39,7 +41,7 @@ class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class EnrichSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Workers that tag mentions (0 means one a core), and the folder of the trained models that they serve."""
 
-    workers: int = 0
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
     models: str = ""
     """Relative to the configuration folder; empty for the tags as shipped."""
 
@@ -61,8 +63,8 @@ class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The console: the host names it answers to beside loopback, how long a sign-in holds, how much one may ask."""
 
     hosts: tuple[str, ...] = ()
-    session_hours: float = 12.0
-    requests_per_minute: int = 600
+    session_hours: Annotated[float, Meta(gt=0, le=8_784)] = 12.0
+    requests_per_minute: Annotated[int, Meta(ge=1)] = 600
     """Of one session or API key."""
     oidc: OidcSettings | None = None
 
@@ -104,6 +106,12 @@ class Brand(Struct, frozen=True):
     """Lower case, without @."""
 
 
+class SourcesFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """sources.toml; a source's own options are known to its module alone."""
+
+    sources: dict[str, dict[str, Any]] = {}
+
+
 class SourceEntry(Struct, frozen=True):
     """One [sources.NAME]: `type` names the platform, `options` are that source's own, unresolved."""
 
@@ -143,32 +151,35 @@ def load(config: Path | None = None, data: Path | None = None) -> Settings:
     if center.log.ca_certs:
         log = msgspec.structs.replace(center.log, ca_certs=str(config / center.log.ca_certs))
         center = msgspec.structs.replace(center, log=log)
-    if not 1 <= center.log.partitions <= 1024:
-        raise SettingsError(
-            f"{config / 'hark.toml'}: log.partitions: expected 1 to 1024, found {center.log.partitions}"
-        )
     return Settings(config, data, center, _brands(config / "brands.toml"), _sources(config / "sources.toml"))
 
 
 def read_toml(path: Path, type: type[T]) -> T:
     """Return the file decoded into `type`; SettingsError names the file, the key and what was expected."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type)
+        table = tomllib.loads(read_text(path))
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: lists or tables stand too deep within each other") from None
+    return converted(table, type, str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return what a file of the configuration says; SettingsError names the file, and the line that is no UTF-8."""
+    try:
+        content = path.read_bytes()
+        # With a mark at the beginning, as some editors write it, or without.
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise SettingsError(
             f"{path}: no such file; `hark init DIR` writes a complete configuration"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path}: {plain(error)}") from error
-
-
-def plain(error: msgspec.ValidationError) -> str:
-    """Return a validation error as "key: what is wrong", in the words of TOML."""
-    what, _, where = str(error).partition(" - at `")
-    what = what.replace("Object", "Table").replace("`null`", "nothing")
-    return f"{where.removeprefix('$.').rstrip('`') or 'top level'}: {what}"
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: line {line} is not UTF-8: save the file in that encoding") from error
 
 
 def resolve(value: Any, where: str) -> Any:
@@ -195,10 +206,16 @@ def resolve(value: Any, where: str) -> Any:
 def options_of(entry: SourceEntry, type: type[T]) -> T:
     """Return the source's own options, secrets filled in, as the struct `type`; raises SettingsError."""
     where = f"sources.toml: sources.{entry.name}"
-    try:
-        return msgspec.convert(resolve(dict(entry.options), where), type)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{where}: {plain(error)}") from error
+    return converted(resolve(dict(entry.options), where), type, where, _OF_ANY_SOURCE)
+
+
+def check_options(entry: SourceEntry, type: type[Struct]) -> None:
+    """Raise SettingsError for an option that the source does not have; asks for no secret, and for no option."""
+    known = [field.encode_name for field in msgspec.structs.fields(type)]
+    for key in entry.options:
+        if key not in known:
+            said = unknown("key", key, [*known, *_OF_ANY_SOURCE])
+            raise SettingsError(f"sources.toml: sources.{entry.name}: {said}")
 
 
 def _with_secret(console: ConsoleSettings) -> ConsoleSettings:
@@ -224,7 +241,7 @@ def _brands(path: Path) -> tuple[Brand, ...]:
 
 
 def _sources(path: Path) -> tuple[SourceEntry, ...]:
-    tables = read_toml(path, dict[str, dict[str, dict[str, Any]]]).get("sources", {})
+    tables = read_toml(path, SourcesFile).sources
     sources = []
     for name, table in tables.items():
         options = dict(table)

@@ -10,8 +10,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from hark.core.errors import SettingsError
+from hark.core.mistakes import meant
 from hark.core.protocols import Source
-from hark.settings import Brand, SourceEntry, options_of
+from hark.settings import Brand, SourceEntry, check_options, options_of
 
 SOURCES = {
     "x": "ingest.x",
@@ -33,13 +34,19 @@ def open_source(entry: SourceEntry, brands: Sequence[Brand]) -> Source:
     return source
 
 
+def check_source(entry: SourceEntry) -> None:
+    """Raise SettingsError for a type or an option that there is not; asks for no secret."""
+    check_options(entry, _module(entry).Options)
+
+
 def _module(entry: SourceEntry) -> Any:
     if entry.type in SOURCES:
         return importlib.import_module(SOURCES[entry.type])
     others = entry_points(group=GROUP)
     if entry.type not in others.names:
-        known = ", ".join(sorted({*SOURCES, *others.names}))
+        known = sorted({*SOURCES, *others.names})
         raise SettingsError(
-            f"sources.toml: sources.{entry.name}.type: no source {entry.type!r}; there are {known}"
+            f"sources.toml: sources.{entry.name}.type: no source {entry.type!r}{meant(entry.type, known)}; "
+            f"there are {', '.join(known)}"
         )
     return others[entry.type].load()

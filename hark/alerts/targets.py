@@ -8,18 +8,17 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Struct
 
 from hark.alerts.events import EventKind
-from hark.alerts.rules import FILE
+from hark.alerts.rules import FILE, Rule, load_rules
 from hark.core.errors import SettingsError
-from hark.settings import plain, read_toml
+from hark.core.mistakes import converted, expected, meant
+from hark.settings import read_toml
 
-T = TypeVar("T")
 TOLD: tuple[EventKind, ...] = ("opened", "escalated", "updated", "acknowledged", "resolved", "reopened")
 """What a target hears of unless `tell` says otherwise."""
 CONSOLE = "http://127.0.0.1:8765"
@@ -165,16 +164,30 @@ class Targets(Struct, frozen=True):
         return found
 
 
+def load_alerts(config: Path) -> tuple[dict[str, Rule], Targets]:
+    """Return the rules of alerts.toml in the folder `config`, and who is told; SettingsError where a rule tells nobody."""
+    rules, targets = load_rules(config), load_targets(config)
+    for rule in rules.values():
+        for name in rule.notify:
+            if name not in targets.names():
+                known = ", ".join(targets.names()) or "none"
+                raise SettingsError(
+                    f"{config / FILE}: notify of rule {rule.name!r}: no target or rota is named {name!r}"
+                    f"{meant(name, targets.names())}; there are: {known}"
+                )
+    return rules, targets
+
+
 def load_targets(config: Path) -> Targets:
     """Return who is told, of alerts.toml in the folder `config`; raises SettingsError."""
     path = config / FILE
     file = read_toml(path, _File)
     targets = {
-        name: _target(path, config, name, _entry(path, f"target.{name}", table, TargetEntry))
+        name: _target(path, config, name, converted(table, TargetEntry, f"{path}: target.{name}"))
         for name, table in file.target.items()
     }
     rotas = {
-        name: _rota(path, name, _entry(path, f"rota.{name}", table, RotaEntry), targets)
+        name: _rota(path, name, converted(table, RotaEntry, f"{path}: rota.{name}"), targets)
         for name, table in file.rota.items()
     }
     if both := sorted(targets.keys() & rotas.keys()):
@@ -186,14 +199,6 @@ def load_targets(config: Path) -> Targets:
         )
     _check_chains(path, found)
     return found
-
-
-def _entry(path: Path, where: str, table: Any, kind: type[T]) -> T:
-    """Return one table as its struct; a mistake is told with the table's own name."""
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path}: {where}: {plain(error)}") from error
 
 
 def _target(path: Path, config: Path, name: str, entry: TargetEntry) -> Target:
@@ -266,6 +271,7 @@ def _rota(path: Path, name: str, entry: RotaEntry, targets: Mapping[str, Target]
         if person not in targets:
             raise SettingsError(
                 f"{path}: rota.{name}.people: expected names of targets ({', '.join(targets)}), found {person!r}"
+                + meant(person, targets)
             )
     if entry.start.tzinfo is not None:
         raise SettingsError(
@@ -279,7 +285,7 @@ def _rota(path: Path, name: str, entry: RotaEntry, targets: Mapping[str, Target]
 def _heartbeat(path: Path, config: Path, table: Mapping[str, Any] | None) -> Heartbeat | None:
     if table is None:
         return None
-    entry = _entry(path, "heartbeat", table, HeartbeatEntry)
+    entry = converted(table, HeartbeatEntry, f"{path}: heartbeat")
     if not 1 <= entry.every_minutes <= 24 * 60:
         raise SettingsError(
             f"{path}: heartbeat.every_minutes: expected 1 to 1440, found {entry.every_minutes}"
@@ -297,9 +303,8 @@ def _check_chains(path: Path, found: Targets) -> None:
         chain = [target.name]
         while (following := found.targets[chain[-1]].escalate_to if chain[-1] in found.targets else "") != "":
             if following not in found.names():
-                known = ", ".join(found.names())
                 raise SettingsError(
-                    f"{path}: target.{chain[-1]}.escalate_to: expected one of {known}, found {following!r}"
+                    f"{path}: target.{chain[-1]}.escalate_to: {expected(following, found.names())}"
                 )
             if following in chain:
                 raise SettingsError(

@@ -7,7 +7,6 @@ import click
 
 from hark.commands.options import common
 from hark.commands.roles import metrics_option, start
-from hark.core.errors import SettingsError
 
 LOOK_SECONDS = 5.0
 LAG_SECONDS = 2.0
@@ -26,8 +25,7 @@ def command(config: Path | None, data: Path | None, metrics_port: int | None) ->
     """
     from hark.alerts.live import Fence, Rounds, Watch
     from hark.alerts.outbox import ALERTS_BEAT, enqueuer
-    from hark.alerts.rules import FILE, load_rules
-    from hark.alerts.targets import load_targets
+    from hark.alerts.targets import load_alerts
     from hark.core.clock import now, to_ms
     from hark.roles import done, wait_out
     from hark.state import open_state
@@ -35,16 +33,7 @@ def command(config: Path | None, data: Path | None, metrics_port: int | None) ->
     from hark.wiring import bus_of, names_of, open_store_of, taxonomy_of
 
     settings, stop = start("alert", config, data, metrics_port)
-    rules = load_rules(settings.config)
-    targets = load_targets(settings.config)
-    for rule in rules.values():
-        for name in rule.notify:
-            if name not in targets.names():
-                known = ", ".join(targets.names()) or "none"
-                raise SettingsError(
-                    f"{settings.config / FILE}: notify of rule {rule.name!r}: no target or rota is named {name!r}; "
-                    f"there are: {known}"
-                )
+    rules, targets = load_alerts(settings.config)
     # A source that ends by itself, as files do, is not silent.
     sources = [entry.name for entry in settings.sources if entry.enabled and entry.type != "files"]
     store = wait_out(lambda: open_store_of(settings), stop, "store")

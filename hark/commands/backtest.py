@@ -22,7 +22,8 @@ from hark.commands.show import harmless
 from hark.commands.times import point
 from hark.core.clock import from_ms, now
 from hark.core.errors import SettingsError
-from hark.settings import Settings, plain
+from hark.core.mistakes import converted
+from hark.settings import Settings
 
 _SHOWN_PARTS = 3
 
@@ -80,12 +81,10 @@ def command(
 def _given(config: Path) -> Rule:
     """Return the rule that standard input holds."""
     try:
-        entry = msgspec.json.decode(sys.stdin.buffer.read(), type=RuleEntry)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"standard input: {plain(error)}") from error
+        given = msgspec.json.decode(sys.stdin.buffer.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"standard input: expected a rule as JSON: {error}") from error
-    return rule_of(config, entry)
+    return rule_of(config, converted(given, RuleEntry, "standard input"))
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,10 +15,11 @@ from hark.commands.options import common, json_option
 from hark.commands.show import harmless
 from hark.core.change import TOPICS
 from hark.core.clock import now
-from hark.core.errors import HarkError
+from hark.core.errors import HarkError, SettingsError
 from hark.core.protocols import Looking
 from hark.query import parse
 from hark.settings import Settings, SourceEntry
+from ingest import check_source
 
 if TYPE_CHECKING:
     from hark.alerts.targets import Target
@@ -92,9 +93,10 @@ def _chain(settings: Settings) -> str:
 
 
 def _rules(settings: Settings) -> str:
-    from hark.alerts.rules import load_rules
+    from hark.alerts.targets import load_alerts
 
-    return ", ".join(load_rules(settings.config)) or "none"
+    rules, _ = load_alerts(settings.config)
+    return ", ".join(rules) or "none"
 
 
 def target_findings(settings: Settings) -> list[Finding]:
@@ -152,7 +154,12 @@ def source_findings(settings: Settings, seconds: float = LOOK_SECONDS) -> list[F
 def _source(entry: SourceEntry, settings: Settings) -> Finding:
     part = f"source {entry.name}"
     if not entry.enabled:
-        return part, "off", f"{entry.type}: enabled = false in {settings.config / 'sources.toml'}"
+        off = f"{entry.type}: enabled = false in {settings.config / 'sources.toml'}"
+        try:
+            check_source(entry)
+        except SettingsError as error:
+            return part, "wrong", f"{error} ({off})"
+        return part, "off", off
 
     def look() -> str:
         from hark.wiring import source_of

@@ -43,6 +43,7 @@ def run_center(settings: Settings, host: str, port: int) -> None:
     """Supervise all roles of `settings` until a signal; the console listens at `host`:`port`."""
     data = settings.data
     lock = lock_folder(data)
+    _try_files(settings)
     _try_parts(settings)
     listener = listen(host, port)
     metrics_folder(data)
@@ -51,6 +52,16 @@ def run_center(settings: Settings, host: str, port: int) -> None:
         click.echo(f"Hark is up: http://{host}:{port}/ · data in {data} · Ctrl-C ends it", err=True)
     Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
     lock.close()
+
+
+def _try_files(settings: Settings) -> None:
+    """Read the files that a role would end by, again and again: a mistake is told here and now."""
+    from enrich import phrasebook, read_enrichment
+    from hark.alerts.targets import load_alerts
+
+    read_enrichment(settings.config)
+    phrasebook.check(settings.config)
+    load_alerts(settings.config)
 
 
 def _try_parts(settings: Settings) -> None:

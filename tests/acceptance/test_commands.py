@@ -145,12 +145,24 @@ def test_tail_shows_what_arrives(running: Center) -> None:
     ("file", "content", "told"),
     [
         ("hark.toml", "bus = 'embeded'", "unknown kind 'embeded'"),
-        ("hark.toml", "buss = 'embedded'", "hark.toml: top level: Table contains unknown field `buss`"),
+        ("hark.toml", "buss = 'embedded'", "hark.toml: unknown key `buss`; did you mean `bus`?"),
         ("hark.toml", "bus = ", "hark.toml: Invalid value"),
-        ("hark.toml", "[log]\npartitions = 'four'", "log.partitions: Expected `int`, got `str`"),
+        (
+            "hark.toml",
+            "[log]\npartitions = 'four'",
+            "log.partitions: expected a whole number, found a text in quotes",
+        ),
         ("brands.toml", "[[brand]]\nname = 'a'\nquery = '(late'", "query of brand 'a'"),
-        ("brands.toml", "[[brand]]\nquery = 'late'", "missing required field `name`"),
+        ("brands.toml", "[[brand]]\nquery = 'late'", "brand 1: lacks the key `name`"),
         ("sources.toml", "[sources.x]\ntype = 5", "sources.x: type is a word in quotes"),
+        ("sources.toml", "[source.x]", "sources.toml: unknown key `source`; did you mean `sources`?"),
+        (
+            "enrichment.toml",
+            "order = ['text', 'vadr']",
+            "no enricher is called 'vadr'; did you mean `vader`?",
+        ),
+        ("lexicon.toml", "[quiet]\nwords = []\n[[grop]]", "lexicon.toml: unknown key `grop`"),
+        ("alerts.toml", "[[rule]]\nname = 'a'\ndetector = 'spik'", "did you mean `spike`?"),
     ],
 )
 def test_wrong_settings_are_answered_with_file_key_and_what_was_expected(

@@ -57,7 +57,7 @@ def test_an_unknown_rule_is_answered_with_those_there_are() -> None:
         ('quiet_hours = "25:00-07:00"', "quiet_hours of rule 'a': expected"),
         ('time_zone = "Dallas"', "time_zone of rule 'a': expected a name such as America/Chicago"),
         ('part = "delay"', "part of rule 'a': expected a query with the metric \"share\", and none without"),
-        ("thresold = 2.0", r"rule\[0\].*thresold"),
+        ("thresold = 2.0", 'rule "a": unknown key `thresold`; did you mean `threshold`'),
         ("threshold = 0.0", "threshold of rule 'a': expected a number above 0, found 0.0"),
         ("threshold = nan", "threshold of rule 'a': expected a number above 0"),
         ("window_minutes = 21", "window_minutes of rule 'a': expected a multiple of 5 up to 1440, found 21"),

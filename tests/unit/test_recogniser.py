@@ -85,8 +85,8 @@ def test_the_version_names_what_the_pipeline_knows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pipeline": 3}, "Expected `str`, got `int`"),
-        ({"pipeline": "own", "kinds": []}, "unknown field `kinds`"),
+        ({"pipeline": 3}, "pipeline: expected a text in quotes, found a whole number"),
+        ({"pipeline": "own", "kinds": []}, "unknown key `kinds`"),
         ({"pipeline": "no_such_package"}, "'no_such_package' cannot be loaded"),
         ({"pipeline": "empty"}, "cannot be loaded"),
         ({"pipeline": "blank"}, "finds no entities: it has sentencizer, of ner"),

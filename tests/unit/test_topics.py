@@ -136,7 +136,7 @@ def test_the_shipped_tree_holds_the_reasons_and_the_departments_categories() -> 
     [
         ('[[topic]]\nid = "a"\nparent = "b"', "parent"),
         ('[[topic]]\nid = "a"\nparent = "b"\n[[topic]]\nid = "b"\nparent = "a"', "parent"),
-        ('[[topic]]\nid = "a"\n[[topic]]\nid = "a"', "same id"),
+        ('[[topic]]\nid = "a"\n[[topic]]\nid = "a"', "topic 'a' stands twice"),
         ('[[topic]]\nid = "a"\nphrases = ["<bag>"]', "<bag>"),
         ('[[topic]]\nid = "a"\nphrasen = []', "phrasen"),
     ],

@@ -12,7 +12,7 @@ from hark.core.errors import HarkError, SettingsError
 COMMANDS = {
     "init": "Write a configuration folder to edit.",
     "up": "Run the whole center on this machine.",
-    "demo": "See it work: a simulated airline week, then live.",
+    "demo": "See it work: two weeks of three simulated airlines, then live.",
     "check": "Say for each part whether it is configured and reachable.",
     "status": "The books: where each collected mention is now.",
     "tail": "Show mentions as they are tagged.",

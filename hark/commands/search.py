@@ -68,7 +68,7 @@ def command(
 
     \b
     hark search 'delayed AND denver'
-    hark search 'brand:southwest topic:delays sentiment:negative' --since 2h
+    hark search 'brand:southwest topic:late-flight sentiment:negative' --since 2h
     hark search '(lost OR broken) (bag OR luggage)' --sort relevance --limit 20
     hark search '"lost my bag" OR baggage' --json --limit 1000 > bags.jsonl
     """

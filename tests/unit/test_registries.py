@@ -11,7 +11,7 @@ import pytest
 from enrich import ENRICHERS
 from hark import settings
 from hark.bus import BUSES
-from hark.commands import COMMANDS
+from hark.commands import COMMANDS, program
 from ingest import SOURCES, open_source
 from sinks import STORES
 
@@ -84,3 +84,34 @@ def test_the_lock_of_gigabytes_adds_to_the_first_and_changes_nothing_of_it() -> 
 
 def pages() -> list[Path]:
     return [ROOT / "README.md", *(ROOT / "docs").glob("**/*.md")]
+
+
+def test_the_pages_name_no_command_option_or_topic_that_is_not_there() -> None:
+    topics = {topic["id"] for topic in every_topic()}
+    helps = [help_of(command) for command in commands()]
+    for text in [*(page.read_text() for page in pages()), *helps]:
+        assert set(re.findall(r"topic:([a-z-]+)", text)) <= topics
+        for line in text.splitlines():
+            for said in re.findall(r"(?:^ {2,4}(?:\$ )?|`)hark ([a-z][^`]*)", line):
+                words = re.split(r" [#|<>…] ?|  |; | hark ", said)[0].split()
+                command: click.Command = program
+                while words and isinstance(command, click.Group) and re.fullmatch("[a-z][a-z-]+", words[0]):
+                    found = command.get_command(click.Context(command), words.pop(0))
+                    assert found is not None, line
+                    command = found
+                known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+                assert {word for word in words if re.fullmatch("--[a-z-]+", word)} <= known, line
+
+
+def commands() -> list[click.Command]:
+    found = [program.get_command(click.Context(program), name) for name in COMMANDS]
+    return [command for command in found if command is not None]
+
+
+def help_of(command: click.Command) -> str:
+    return command.get_help(click.Context(command, info_name=command.name, terminal_width=200))
+
+
+def every_topic() -> list[dict[str, str]]:
+    found: list[dict[str, str]] = tomllib.loads((settings.SHIPPED / "topics.toml").read_text())["topic"]
+    return found

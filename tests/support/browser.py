@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -20,8 +20,13 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WIDTHS = (390, 1280, 2560)
+PATIENCE_MS = 60_000
+"""How long is waited for what must come, as `wait_for` does: Playwright's own 5 s are too few for a busy machine."""
+expect.set_options(timeout=PATIENCE_MS)
 SCREENSHOTS = "HARK_SCREENSHOTS"
 """Environment variable: a folder for pictures of the screens; without it none are taken."""
+LATENCY = "HARK_LATENCY"
+"""Environment variable: milliseconds by which every answer comes later to the browser, as over a slow network."""
 
 
 class Screen:
@@ -31,9 +36,21 @@ class Screen:
         self.page: Page = context.new_page()
         self.address = address
         self.wrong: list[str] = []
+        self._finished: list[Request] = []
+        if latency := os.environ.get(LATENCY):
+            network = {
+                "offline": False,
+                "latency": float(latency),
+                "downloadThroughput": -1,
+                "uploadThroughput": -1,
+            }
+            devtools = context.new_cdp_session(self.page)
+            devtools.send("Network.enable")
+            devtools.send("Network.emulateNetworkConditions", network)
         self.page.on("console", lambda said: self._note(said.type == "error", f"console: {said.text}"))
         self.page.on("pageerror", lambda error: self._note(True, f"script: {error}"))
         self.page.on("requestfailed", self._failed)
+        self.page.on("requestfinished", lambda request: self._finished.append(request))
         self.page.on("request", self._asked)
         self.page.on("response", self._answered)
 
@@ -41,6 +58,11 @@ class Screen:
         """Go to a path of the console and return the page."""
         self.page.goto(self.address + path)
         return self.page
+
+    def weights(self) -> list[int]:
+        """Return the bytes of each answer that has come whole, of this one visit."""
+        answers = [request.response() for request in self._finished]
+        return [len(answer.body()) for answer in answers if answer is not None]
 
     def forget(self) -> None:
         """Let pass what went wrong so far, as where a test provokes it."""
@@ -112,7 +134,7 @@ class Contexts:
         """Return the context of `role`; "nobody" is not signed in."""
         if role not in self._made:
             context = self._browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(PATIENCE_MS)
             if role != "nobody":
                 self._sign_in(context, role)
             self._made[role] = context

@@ -52,13 +52,13 @@ def said(count: int, until: datetime) -> list[dict[str, object]]:
 
 
 def put(center: Center, rows: list[dict[str, object]], source: str = "import") -> None:
-    """Import mentions and return when they are in the store."""
+    """Import mentions and return when all of them are in the store: workers tag side by side, the last may be first."""
     file = center.folder / "in.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows))
     center.run("import", str(file), "--source", source)
     with store_of(settings.load(None, center.data)) as store:
-        last = f"{source}:{rows[-1]['id']}"
-        wait_for(lambda: store.get(last), f"{last} to be in the store")
+        ids = [f"{source}:{row['id']}" for row in rows]
+        wait_for(lambda: len(store.many(ids)) == len(ids), f"all of {source} to be in the store")
 
 
 @pytest.fixture(scope="package")

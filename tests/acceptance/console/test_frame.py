@@ -85,8 +85,5 @@ def test_a_query_that_cannot_be_understood_is_told_at_its_place(screen: Open) ->
 
 def test_a_page_weighs_less_than_300_kilobytes(screen: Open) -> None:
     one = screen("admin")
-    weights: list[int] = []
-    one.page.on("response", lambda response: weights.append(len(response.body())))
     one.open("/feed")
-    one.page.wait_for_load_state("load")
-    assert 10_000 < sum(weights) < 300_000
+    assert 10_000 < sum(one.weights()) < 300_000

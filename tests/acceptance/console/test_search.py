@@ -50,9 +50,9 @@ def searches(client: Client) -> Iterator[httpx2.Client]:
         client("admin").delete(f"/api/v1/searches/{saved['name']}")
 
 
-def ids(page: Page) -> list[str | None]:
-    rows = page.locator("#list > li")
-    return [rows.nth(at).get_attribute("data-id") for at in range(rows.count())]
+def ids(page: Page) -> list[str]:
+    found: list[str] = page.locator("#list > li").evaluate_all("rows => rows.map(row => row.dataset.id)")
+    return found
 
 
 def test_the_marketers_path(screen: Open, searches: httpx2.Client, tmp_path: Path) -> None:
@@ -80,12 +80,14 @@ def test_the_marketers_path(screen: Open, searches: httpx2.Client, tmp_path: Pat
 
     page.get_by_role("link", name="Sample").click()
     expect(page.get_by_text("By chance, and always the same ones")).to_be_visible()
+    expect(page.locator("#count b")).to_have_text("80")
     assert ids(page) != first
     page.get_by_role("link", name="Relevance").click()
     expect(page.get_by_role("link", name="Relevance")).to_have_attribute("aria-current", "true")
     page.get_by_role("link", name="Newest").click()
+    expect(page.get_by_role("link", name="Newest")).to_have_attribute("aria-current", "true")
 
-    expect(page.locator("#count b")).to_have_text("80")
+    expect(page.locator("#count b")).to_have_text("80")  # its script listens from here on
     page.keyboard.press("s")
     page.get_by_label("Name").fill("Awful flights")
     page.get_by_label("Notes").fill("For the Monday report")
@@ -94,7 +96,10 @@ def test_the_marketers_path(screen: Open, searches: httpx2.Client, tmp_path: Pat
 
     query.fill(WIDER)
     query.press("Enter")
-    page.get_by_role("button", name="See what it changes, and save").click()
+    see = page.get_by_role("button", name="See what it changes, and save")
+    expect(see).to_be_visible()
+    page.wait_for_load_state()  # the page has come anew: its script listens from then on
+    see.click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("+ 40 mentions more would be found")).to_be_visible()
     expect(dialog.get_by_text("− 0 mentions would not be found any more")).to_be_visible()
@@ -248,9 +253,8 @@ def test_who_searched_for_what_is_on_record(screen: Open, client: Client) -> Non
 
 def test_the_page_is_light(screen: Open) -> None:
     one = screen("analyst")
-    sizes: list[int] = []
-    one.page.on("response", lambda answer: sizes.append(len(answer.body())))
     page = one.open("/search?last=7d")
     expect(page.locator("#count b")).to_be_visible()
     assert len(ids(page)) == 50
+    sizes = one.weights()
     assert sum(sizes) < 300_000, sizes

@@ -33,7 +33,7 @@ from hark.alerts.evaluate import (
     told_at,
 )
 from hark.alerts.explain import NO_NAMES, Evidence, Explanation, explain, hundredths
-from hark.alerts.incidents import Follower, Incident
+from hark.alerts.incidents import Follower, Incident, named
 from hark.alerts.rules import BETWEEN, SHARES, Rule
 from hark.core.clock import EARLIEST, from_ms, to_ms
 from hark.core.errors import SettingsError
@@ -88,6 +88,8 @@ class Alert(Struct, frozen=True):
     """
 
     series: str | None
+    title: str
+    """The series as people call it."""
     told_at: datetime
     escalated_at: tuple[datetime, ...]
     ended_at: datetime | None
@@ -425,6 +427,7 @@ def _alert(evidence: Evidence, rule: Rule, found: _Found, labels: Sequence[Label
     window = found.window
     return Alert(
         found.group,
+        named(found.group, evidence.names),
         told_at(found.start, rule),
         tuple(told_at(at, rule) for at in found.escalated),
         None if found.ended is None else told_at(found.ended, rule),

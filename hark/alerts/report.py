@@ -114,7 +114,7 @@ def _alert(alert: Alert, rule: Rule) -> str:
     over = f"over {_time(alert.ended_at)}" if alert.ended_at else "still lasting"
     return "\n".join(
         [
-            f"<h2>{_time(alert.told_at)} · {escape(alert.series or 'all')} · severity {alert.severity}</h2>",
+            f"<h2>{_time(alert.told_at)} · {escape(alert.title)} · severity {alert.severity}</h2>",
             f"<p>{alert.observed} in {minutes:g} minutes, {alert.expected:.2f} {word}: "
             f"<b>{alert.explanation.excess:+.2f}</b>; later up to severity {alert.worst}, {over}.{escape(saw)}</p>",
             chart(alert),
@@ -166,7 +166,7 @@ def chart(alert: Alert) -> str:
     ]
     told = _LEFT + _place(bars, alert.told_at) * step
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{escape(alert.series or "all")}: observed, '
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{escape(alert.title)}: observed, '
         f"expected (line), upper edge (dashes); told at {_time(alert.told_at)}</title>"
         f'<text x="4" y="14">{top:.0f}</text><text x="4" y="{floor}">0</text>{"".join(drawn)}{expected}{upper}'
         f'<line x1="{told:.1f}" x2="{told:.1f}" y1="4" y2="{floor}" stroke="var(--warning)"/>'

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from hark import settings as settings_module
-from hark.alerts.backtest import Alert, Backtest, Label, Outcome, read_labels, run
+from hark.alerts.backtest import Alert, Backtest, By, Label, Outcome, read_labels, run
 from hark.alerts.evaluate import closed_until
 from hark.alerts.explain import Contribution
 from hark.alerts.report import first_told, page
@@ -43,6 +43,12 @@ _SHOWN_PARTS = 3
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a report with charts to this file too.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["collected", "written"]),
+    help="What a five minutes counts: what had been collected when it was judged live, or all that was written in it. "
+    "Default: collected, unless more than a tenth was imported later.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     config: Path | None,
@@ -52,6 +58,7 @@ def command(
     until: str | None,
     incidents: Path | None,
     html: Path | None,
+    by: By | None,
     as_json: bool,
 ) -> None:
     """Try RULE of alerts.toml on the mentions that the store holds: when it would have told, of what, and why.
@@ -69,7 +76,7 @@ def command(
     found = _given(settings.config) if rule == "-" else find_rule(settings.config, rule)
     labels = None if incidents is None else read_labels(incidents)
     begin, end = _range(found, since, until)
-    result = _tried(settings, found, begin, end, labels)
+    result = _tried(settings, found, begin, end, labels, by)
     if html is not None:
         _write(html, page(result, found))
     if as_json:
@@ -118,7 +125,12 @@ def _range(rule: Rule, since: str, until: str | None) -> tuple[datetime, datetim
 
 
 def _tried(
-    settings: Settings, rule: Rule, begin: datetime, end: datetime, labels: tuple[Label, ...] | None
+    settings: Settings,
+    rule: Rule,
+    begin: datetime,
+    end: datetime,
+    labels: tuple[Label, ...] | None,
+    by: By | None,
 ) -> Backtest:
     from hark.alerts.live import past_of
     from hark.wiring import names_of, state_of, store_of, taxonomy_of
@@ -137,6 +149,7 @@ def _tried(
                 msgspec.structs.replace(past_of(state, rule), names=names_of(settings)),
                 labels,
                 lambda done: bar.update(task, completed=done),
+                by,
             )
 
 
@@ -149,6 +162,8 @@ def _print(result: Backtest, rule: Rule, console: Console) -> None:
         f"{_exact(result.since)} to {_exact(result.until)}, {result.series} series, "
         + (f"counted from {_exact(first)}" if (first := result.counted_from) else "no mention that it counts")
     )
+    if result.basis:
+        console.print(result.basis, markup=False)
     if result.blind_buckets:
         console.print(
             f"{result.blind_buckets} buckets of five minutes have gaps of a source: judged without it"
@@ -169,7 +184,7 @@ def _print_alert(alert: Alert, word: str, console: Console) -> None:
     ended = f", over {_exact(alert.ended_at)}" if alert.ended_at else ", still lasting"
     saw = f" · saw {', '.join(alert.incidents)}" if alert.incidents else ""
     console.print(
-        f"\n{_exact(alert.told_at)}  {harmless(alert.series or 'all')}  severity {alert.severity} "
+        f"\n{_exact(alert.told_at)}  {harmless(alert.title)}  severity {alert.severity} "
         f"(later up to {alert.worst}){more}{ended}{harmless(saw)}",
         style="bold",
         markup=False,

@@ -78,6 +78,7 @@ class AlertOut(BaseModel):
     """One alert that would have been told; `query` finds what it observed between `since` and `until`."""
 
     series: str
+    title: str = Field(description="The series as people call it")
     told_at: datetime
     ended_at: datetime | None
     since: datetime
@@ -216,6 +217,7 @@ def _alert(alert: Alert) -> AlertOut:
     named = [part for part in alert.explanation.topics if part.value != OTHER]
     return AlertOut(
         series=alert.series or "all",
+        title=alert.title,
         told_at=alert.told_at,
         ended_at=alert.ended_at,
         since=alert.window_begin,

@@ -40,6 +40,7 @@ END = NOON + timedelta(hours=5)
 ALLOWANCE_SECONDS = 120
 SOURCES = ("x", "reddit")
 TAXONOMY: Taxonomy = ancestors({"baggage": (), "lost": ("baggage",), "delay": (), "rude": ()})
+NAMES = {"delta": "Delta Air Lines", "lost": "Lost bags"}
 WORDS = {
     "lost": "they lost my bag at denver",
     "delay": "late again two hours at the gate",
@@ -290,6 +291,7 @@ class Center:
                 TAXONOMY,
                 SOURCES,
                 self.told,
+                NAMES,
             )
             fence = Fence(Seam(self.bus, calls))
             yield Role(Rounds(watch, fence, lambda: self.moment, lambda: None))

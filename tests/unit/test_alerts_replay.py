@@ -26,6 +26,7 @@ from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
 from tests.support.watched import (
     ALLOWANCE_SECONDS,
+    NAMES,
     NOON,
     SOURCES,
     TAXONOMY,
@@ -240,5 +241,6 @@ def replayed(center: Center, name: str, hours: int = 28) -> list[Incident]:
         clock = tables.clock(connection)
     assert clock is not None
     rule = RULES[name]
-    until, past = from_ms(clock.through_ms), past_of(center.state, rule)
+    until = from_ms(clock.through_ms)
+    past = msgspec.structs.replace(past_of(center.state, rule), names=NAMES)
     return list(run(center.store, rule, TAXONOMY, NOON - timedelta(hours=hours), until, past).incidents)

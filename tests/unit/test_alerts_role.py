@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from hark.alerts.counts import BUCKET_MS
 from hark.alerts.live import EMPTY_LOOKS, Fence, Rounds, Watch
 from hark.bus import open_bus
+from hark.commands.backtest import command as backtest
 from hark.commands.incidents import command
 from hark.core.change import ENRICHED, MENTIONS, Tagged
-from hark.core.clock import to_ms
+from hark.core.clock import now, to_ms
 from hark.core.errors import RefusedError, TransientError
 from hark.core.protocols import Bus
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP
@@ -23,7 +24,7 @@ from hark.settings import LogSettings
 from hark.state import State, open_state
 from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
-from tests.unit.test_alerts_live import ALLOWANCE, LIVE, RULES, TAXONOMY, Told, catch_up, mentions
+from tests.unit.test_alerts_live import ALLOWANCE, END, LIVE, RULES, START, TAXONOMY, Told, catch_up, mentions
 
 HOUR = 3_600_000
 
@@ -201,6 +202,29 @@ def test_history_that_comes_in_across_the_end_of_a_bucket_is_learned_from_as_a_w
     assert until > to_ms(LIVE + timedelta(minutes=7))
     store.close()
     state.close()
+
+
+def test_the_command_says_that_a_history_was_imported_and_tries_it_all_the_same(tmp_path: Path) -> None:
+    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+    catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(START))
+    store.write(
+        [
+            msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=now()))
+            for item in mentions(False)
+        ]
+    )
+    store.close()
+    state.close()
+
+    def said(*more: str) -> str:
+        times = "--since", START.isoformat(), "--until", END.isoformat()
+        result = CliRunner().invoke(backtest, ["complaint-spike", *times, "--data", str(tmp_path), *more])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "Judged by when mentions were written, since 100% of them were imported later." in said()
+    assert "No alert." not in said()
+    assert "No alert." in said("--by", "collected")
 
 
 def test_incidents_are_listed_shown_and_acted_upon_by_the_command(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ function bar(value, most) {
 function alertOf(one) {
   const item = make("li", "", { className: "would" });
   const line = make("p");
-  const series = make("bdi"); series.append(make("b", one.series));
+  const series = make("bdi"); series.append(make("b", one.title));
   line.append(whole(one.told_at), " ", series, ` severity ${one.severity}${one.worst > one.severity ? `, up to ${one.worst}` : ""}${one.again ? `, told again ${one.again} times` : ""}`);
   const link = make("a", `${one.observed} observed`, { href: `/search?${new URLSearchParams({ q: one.query, since: one.since, until: one.until })}` });
   const figures = make("p", "", { className: "small muted" });

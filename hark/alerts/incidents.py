@@ -419,15 +419,17 @@ def _figures(member: Member, rule: Rule) -> str:
         rule.metric, "mentions"
     )
     lasted = _duration(member.until - member.begin)
-    if rule.detector == "threshold":
-        return f"{member.observed} {noun} in {lasted}, told from {member.expected:.0f} on"
+    fixed = rule.detector == "threshold"
     if rule.metric in OF_ALL and member.volume:
         found, usual = member.observed / member.volume, member.expected / member.volume
         of = f"of {member.volume:,} mentions"
         if rule.metric == "net-sentiment":
             return f"net sentiment {found:+.0%} {of} in {lasted}, expected {usual:+.0%}"
         negative = " negative" * (rule.metric == "share-negative")
-        return f"{found:.0%} {of}{negative} in {lasted}, expected {usual:.0%}"
+        bar = f"told from {usual:.0%} on" if fixed else f"expected {usual:.0%}"
+        return f"{found:.0%} {of}{negative} in {lasted}, {bar}"
+    if fixed:
+        return f"{member.observed} {noun} in {lasted}, told from {member.expected:.0f} on"
     low, high = interval(member)
     figures = f"{member.observed} {noun} in {lasted}, expected {member.expected:.0f} ({low}–{high})"
     if rule.detector == "ratio":

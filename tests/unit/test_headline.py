@@ -44,6 +44,10 @@ def test_a_new_term_leads_its_headline() -> None:
 def test_shares_and_net_sentiment_are_told_in_per_cent_of_how_many() -> None:
     share = msgspec.structs.replace(RULE, detector="change", metric="share-negative")
     assert "60% of 50 mentions negative in 60 min, expected 20%, since" in told(share, "delta", 30, 10.0, 50)
+    fixed = msgspec.structs.replace(share, detector="threshold", threshold=0.5)
+    assert "60% of 50 mentions negative in 60 min, told from 50% on, since" in told(
+        fixed, "delta", 30, 25.0, 50
+    )
     net = msgspec.structs.replace(RULE, detector="change", metric="net-sentiment", direction="down")
     said = told(net, "delta", -30, 5.0, 50)
     assert "Late flight: net sentiment -60% of 50 mentions in 60 min, expected +10%, since" in said

@@ -66,9 +66,9 @@ class Compared(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """One value of a field. `share` is its part of all rows' mentions; `change` 0.5 is half as many again as there.
+    """One value of a field. `share` is its part of all rows' mentions, and a topic's that of all mentions of the query.
 
-    `change` is None where there is nothing to compare with.
+    `change` 0.5 is half as many again as there, None where there is nothing to compare with.
     """
 
     value: str
@@ -215,7 +215,7 @@ def trends(
         by=by,
         groups=() if by is None else _groups(asked, cuts, by),
         brands=_shares(asked, "brand"),
-        topics=_tree(_shares(asked, "topic").rows, taxonomy),
+        topics=_tree(_shares(asked, "topic", tally.mentions.count).rows, taxonomy),
         sources=_shares(asked, "source"),
         languages=_shares(asked, "lang"),
         countries=_shares(asked, "country"),
@@ -298,9 +298,9 @@ def _totals(store: Store, chosen: Selection, field: str) -> dict[str, list[int]]
     return totals
 
 
-def _shares(asked: _Asked, field: str) -> Shares:
+def _shares(asked: _Asked, field: str, whole: int | None = None) -> Shares:
     now, compared = _totals(asked.store, asked.now, field), _totals(asked.store, asked.compared, field)
-    sample = _sum(list(now.values()))[0]
+    sample = _sum(list(now.values()))[0] if whole is None else whole
     rows = []
     for value in now.keys() | compared.keys():
         node = equal(field, value)

@@ -316,6 +316,7 @@ def test_topics_stand_below_their_parents_and_count_their_children(
 
     below = [("delay", 2, 0, [("late-flight", 1, 0, [])]), ("cancelled", 0, 1, [])]
     assert drawn(shown.topics) == [("operations", 2, 1, below), ("own", 1, 0, [])]
+    assert [round(row.topic.share, 2) for row in shown.topics] == [0.67, 0.33]
 
 
 def test_gaps_that_touch_the_range_are_told_and_mark_their_intervals(

@@ -9,14 +9,19 @@ const EVERY_MS = 5_000;
 const place = document.getElementById("incidents");
 const news = document.getElementById("news");
 let shown = null;
+let asked = 0;
+let landed = 0;
 
 const open = () => Number(place.querySelector("[data-open]")?.dataset.open ?? 0);
 
 async function refresh() {
+  const turn = ++asked;
   const answer = await fetch(place.dataset.path, { headers: { Accept: "text/html" } }).catch(() => null);
   if (answer?.status === 401) { location.reload(); return; }
   if (!answer?.ok) return; // the footer says that the center does not answer
   const text = await answer.text();
+  if (turn < landed) return; // a later answer was quicker
+  landed = turn;
   if (text === shown) return;
   const first = shown === null;
   shown = text;

@@ -19,6 +19,8 @@ const words = {
   reopen: { title: "Say that it is not over", verb: "Reopen", done: "Reopened", label: "Why (if you like)", help: "" },
 };
 let shown = null;
+let asked = 0;
+let landed = 0;
 let charts = null;
 let drawn = false;
 
@@ -31,10 +33,13 @@ async function drawCharts() {
 }
 
 async function refresh() {
+  const turn = ++asked;
   const answer = await fetch(place.dataset.path, { headers: { Accept: "text/html" } }).catch(() => null);
   if (answer?.status === 401) { location.reload(); return; }
   if (!answer?.ok) return;
   const text = await answer.text();
+  if (turn < landed) return; // a later answer was quicker
+  landed = turn;
   if (text === shown) return;
   const first = shown === null;
   shown = text;

@@ -110,6 +110,10 @@ function showDifference(found) {
 }
 
 document.getElementById("acts")?.addEventListener("click", (event) => { const name = event.target.dataset.act; if (name) act(name); });
-// While a generation is built the page follows it.
+// While a generation is built the page follows it; one that nobody looks at waits until it is looked at again.
+function follow() {
+  if (!document.hidden) location.reload();
+  else document.addEventListener("visibilitychange", follow, { once: true });
+}
 if (document.querySelector("[data-generation]") && [...document.querySelectorAll("[data-generation] td:nth-child(2)")].some((cell) => /building|starting|dropping/.test(cell.textContent)))
-  setTimeout(() => { if (!document.hidden) location.reload(); }, 5000);
+  setTimeout(follow, 5000);

@@ -15,7 +15,10 @@ function time(iso) {
   return Object.assign(document.createElement("time"), { dateTime: iso, textContent: iso });
 }
 
+let checked = null; // the last comparison of ids: it stays told, with its time, when the next sums come in
+
 function showBooks(books) {
+  if (books.verification) checked = { ...books.verification, at: books.at };
   const sum = document.getElementById("sum");
   const parts = FIELDS.flatMap((field, at) => {
     const figure = make("span", "", "figure");
@@ -25,12 +28,15 @@ function showBooks(books) {
   sum.replaceChildren(...parts);
   const verdict = document.getElementById("verdict");
   const wrong = books.sources.filter((one) => one.collected !== one.indexed + one.rejected + one.deleted + one.pending);
-  verdict.className = books.balanced ? "pos" : "neg";
-  verdict.textContent = books.balanced ? "✓ The books balance: every mention collected is in one place." : `▲ The books do not balance: ${wrong.map((one) => one.name).join(", ") || "ids differ"}.`;
-  if (books.verification) {
-    const { compared, missing, unknown, examples } = books.verification;
-    verdict.textContent += ` ${count.format(compared)} ids compared one by one: ${count.format(missing)} missing, ${count.format(unknown)} never collected.`;
-    if (examples.length) verdict.textContent += ` For example ${examples.slice(0, 5).join(", ")}.`;
+  const balanced = books.balanced && !checked?.missing && !checked?.unknown;
+  verdict.className = balanced ? "pos" : "neg";
+  verdict.textContent = balanced ? "✓ The books balance: every mention collected is in one place." : `▲ The books do not balance: ${wrong.map((one) => one.name).join(", ") || "ids differ"}.`;
+  if (checked) {
+    const { compared, missing, unknown, examples } = checked;
+    const when = time(checked.at);
+    when.dataset.whole = "";
+    verdict.append(` ${count.format(compared)} ids compared one by one: ${count.format(missing)} missing, ${count.format(unknown)} never collected, as of `, when, ".");
+    if (examples.length) verdict.append(` For example ${examples.slice(0, 5).join(", ")}.`);
   }
   document.querySelector("#by-source tbody").replaceChildren(...books.sources.map((one) => {
     const row = document.createElement("tr");

@@ -92,8 +92,9 @@ def test_a_screen_that_stays_open_hears_of_a_change_and_tells_how_many(
     id = incidents["delta"].id
     page = screen("lead").open("/alerts")
     expect(page.locator(f"li[data-id='{id}']")).to_be_visible()
-    with page.expect_response("**/alerts/list**"):
+    with page.expect_response("**/alerts/list**") as answered:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    answered.value.finished()
     assert client("lead").post(f"/api/v1/incidents/{id}/resolve", json={"text": "over"}).status_code == 200
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator(f"li[data-id='{id}']")).to_have_class("incident past")
@@ -122,7 +123,7 @@ def test_a_rule_is_tried_on_the_past_beside_its_form_and_mistakes_are_told_at_th
     page.get_by_label("Known incidents as CSV").fill(f"begin,end,name,series\n{begin},{end},bags,southwest")
     page.get_by_label("the last").select_option("7")
     page.get_by_role("button", name="Try it").click()
-    expect(page.get_by_text("It would have told of")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("It would have told of")).to_be_visible()
     expect(page.locator("#result li", has_text="southwest").first).to_contain_text("expected in")
     expect(page.locator("#result li", has_text="saw bags")).to_have_count(1)
     expect(page.locator("table.curve tr.own")).to_contain_text("(this)")

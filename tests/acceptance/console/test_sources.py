@@ -32,11 +32,21 @@ def test_the_books_and_every_source_are_shown(screen: Open, refused: None) -> No
     shoot(page, "sources")
 
 
-def test_the_ids_themselves_can_be_compared(screen: Open, refused: None) -> None:
-    page = screen("operations").open("/sources")
+def test_the_ids_themselves_can_be_compared_and_what_was_found_stays_told(
+    screen: Open, refused: None
+) -> None:
+    one = screen("operations")
+    one.page.clock.install()
+    page = one.open("/sources")
     expect(page.get_by_text("The books balance")).to_be_visible()
     page.keyboard.press("v")
-    expect(page.get_by_text("ids compared one by one: 0 missing, 0 never collected")).to_be_visible()
+    compared = page.get_by_text("ids compared one by one: 0 missing, 0 never collected")
+    expect(compared).to_be_visible()
+    added_up = page.locator("#books-at time")
+    before = added_up.get_attribute("datetime") or ""
+    page.clock.run_for(10_000)
+    expect(added_up).not_to_have_attribute("datetime", before)
+    expect(compared).to_be_visible()
 
 
 def test_what_was_refused_is_shown_as_it_came_and_can_be_sent_round_again(

@@ -1,6 +1,7 @@
 """`hark incidents`: what alerts came to, and what is done about it."""
 
 import getpass
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,177 +141,56 @@ def _parts(parts: tuple[Contribution, ...]) -> str:
     return " · ".join(f"{harmless(part.value, 40)} {part.excess:+.2f}" for part in parts)
 
 
-def _act(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    action: Action,
-    who: str | None,
-    as_json: bool,
-    text: str = "",
-    until: datetime | None = None,
-) -> None:
-    from hark.alerts.outbox import enqueuer
-    from hark.alerts.targets import load_targets
-    from hark.wiring import state_of
-
-    settings = _settings(context, config, data)
-    enqueue = enqueuer(load_targets(settings.config))
-    with state_of(settings) as state:
-        shown = desk.act(state, id, who or getpass.getuser(), action, text, until, enqueue)
-    if as_json:
-        click.echo(msgspec.json.encode(shown).decode())
-    else:
-        click.echo(
-            f"{shown.id}: {shown.status}; {shown.timeline[-1].kind} {shown.timeline[-1].note}".rstrip()
-        )
-
-
-who_option = click.option("--who", help="In whose name. Default: the name of this machine's user.")
-
-
-@command.command("ack")
-@common
-@click.argument("id")
-@click.argument("note", default="")
-@who_option
-@json_option
-@click.pass_context
-def ack(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    note: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Acknowledge: somebody is on it; nobody further is called."""
-    _act(context, config, data, id, "acknowledge", who, as_json, note)
-
-
-@command.command("silence")
-@common
-@click.argument("id")
-@click.argument("time")
-@who_option
-@json_option
-@click.pass_context
-def silence(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    time: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Send no notifications of it for TIME: 30m, 2h, 1d."""
-    if not (time[-1:] in _UNITS and time[:-1].isdigit()):
+def _until(time: str) -> datetime:
+    """Return the end of TIME from now."""
+    if not re.fullmatch(r"[0-9]{1,5}[mhd]", time):
         raise SettingsError(f"TIME: expected 30m, 2h or 1d, found {time!r}")
-    until = now().astimezone(UTC) + timedelta(**{_UNITS[time[-1]]: int(time[:-1])})
-    _act(context, config, data, id, "silence", who, as_json, until=until)
+    return now().astimezone(UTC) + timedelta(**{_UNITS[time[-1]]: int(time[:-1])})
 
 
-@command.command("own")
-@common
-@click.argument("id")
-@click.argument("owner", default="")
-@who_option
-@json_option
-@click.pass_context
-def own(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    owner: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Make it OWNER's; without a name nobody's."""
-    _act(context, config, data, id, "own", who, as_json, owner)
+def _add(name: str, action: Action, word: str, needed: bool, help: str) -> None:
+    """Add the command `name ID WORD` that does `action`; where WORD is not `needed` it is empty without."""
+
+    @command.command(name, help=help)
+    @common
+    @click.argument("id")
+    @click.argument("text", metavar=word if needed else f"[{word}]", required=needed)
+    @click.option("--who", help="In whose name. Default: the name of this machine's user.")
+    @json_option
+    @click.pass_context
+    def act(
+        context: click.Context,
+        config: Path | None,
+        data: Path | None,
+        id: str,
+        text: str | None,
+        who: str | None,
+        as_json: bool,
+    ) -> None:
+        from hark.alerts.outbox import enqueuer
+        from hark.alerts.targets import load_targets
+        from hark.wiring import state_of
+
+        until = _until(text or "") if action == "silence" else None
+        settings = _settings(context, config, data)
+        enqueue = enqueuer(load_targets(settings.config))
+        with state_of(settings) as state:
+            said = "" if until else text or ""
+            shown = desk.act(state, id, who or getpass.getuser(), action, said, until, enqueue)
+        if as_json:
+            click.echo(msgspec.json.encode(shown).decode())
+        else:
+            event = shown.timeline[-1]
+            click.echo(f"{shown.id}: {shown.status}; {event.kind} {event.note}".rstrip())
 
 
-@command.command("note")
-@common
-@click.argument("id")
-@click.argument("text")
-@who_option
-@json_option
-@click.pass_context
-def note(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    text: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Write TEXT into its timeline."""
-    _act(context, config, data, id, "note", who, as_json, text)
-
-
-@command.command("link")
-@common
-@click.argument("id")
-@click.argument("case")
-@who_option
-@json_option
-@click.pass_context
-def link(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    case: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Link a case to it, by the case's id."""
-    _act(context, config, data, id, "link", who, as_json, case)
-
-
-@command.command("resolve")
-@common
-@click.argument("id")
-@click.argument("note", default="")
-@who_option
-@json_option
-@click.pass_context
-def resolve(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    note: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Say that it is over."""
-    _act(context, config, data, id, "resolve", who, as_json, note)
-
-
-@command.command("reopen")
-@common
-@click.argument("id")
-@click.argument("note", default="")
-@who_option
-@json_option
-@click.pass_context
-def reopen(
-    context: click.Context,
-    config: Path | None,
-    data: Path | None,
-    id: str,
-    note: str,
-    who: str | None,
-    as_json: bool,
-) -> None:
-    """Say that it is not over after all."""
-    _act(context, config, data, id, "reopen", who, as_json, note)
+_add("ack", "acknowledge", "NOTE", False, "Acknowledge: somebody is on it; nobody further is called.")
+_add("silence", "silence", "TIME", True, "Send no notifications of it for TIME: 30m, 2h, 1d.")
+_add("own", "own", "OWNER", False, "Make it OWNER's; without a name nobody's.")
+_add("note", "note", "TEXT", True, "Write TEXT into its timeline.")
+_add("link", "link", "CASE", True, "Link a case to it, by the case's id.")
+_add("resolve", "resolve", "NOTE", False, "Say that it is over.")
+_add("reopen", "reopen", "NOTE", False, "Say that it is not over after all.")
 
 
 @command.command("post-mortem")

@@ -252,6 +252,9 @@ def test_incidents_are_listed_shown_and_acted_upon_by_the_command(tmp_path: Path
     assert "lost my bag" in shown
     assert "acknowledged on it" in said("ack", incident["id"], "on it", "--who", "kim")
     said("silence", incident["id"], "2h", "--who", "kim")
+    for wrong in ("3x", "h", "99999999999d"):
+        result = CliRunner().invoke(command, ["silence", incident["id"], wrong, "--data", str(tmp_path)])
+        assert str(result.exception) == f"TIME: expected 30m, 2h or 1d, found {wrong!r}"
     markdown = said("post-mortem", incident["id"])
     assert "acknowledged | kim | on it" in markdown
     assert f"| {incident['observed']} |" not in markdown.splitlines()[0]

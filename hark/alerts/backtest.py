@@ -8,6 +8,7 @@ imported later (docs/adr/0011): then it counts what the store holds today of all
 import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -119,8 +120,9 @@ class Outcome(Struct, frozen=True):
     lasting_since: datetime | None = None
 
 
-class Point(Struct, frozen=True):
-    """The rule with another threshold; what needs labels is None without them."""
+@dataclass(frozen=True)
+class Point:
+    """The rule with another threshold; what needs known incidents is None without them. The console's API shows it."""
 
     threshold: float
     alerts: int

@@ -108,7 +108,7 @@ def first_told(outcome: Outcome) -> str:
 
 
 def _alert(alert: Alert, rule: Rule) -> str:
-    word = "expected" if rule.detector == "spike" else "allowed by the threshold"
+    word = "allowed by the threshold" if rule.detector == "threshold" else "expected"
     minutes = (alert.window_end - alert.window_begin).total_seconds() / 60
     saw = f" Saw {', '.join(alert.incidents)}." if alert.incidents else ""
     over = f"over {_time(alert.ended_at)}" if alert.ended_at else "still lasting"

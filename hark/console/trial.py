@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import BaseModel, Field
 
-from hark.alerts.backtest import Alert, Backtest
+from hark.alerts.backtest import Alert, Backtest, Point
 from hark.alerts.explain import OTHER
 from hark.alerts.rules import DetectorKind, Metric, RuleEntry, rule_of
 from hark.core.clock import monotonic
@@ -104,19 +104,6 @@ class OutcomeOut(BaseModel):
     lasting_since: datetime | None
 
 
-class PointOut(BaseModel):
-    """The rule with another threshold; what needs known incidents is null without them."""
-
-    threshold: float
-    alerts: int
-    alerts_a_week: float
-    hits: int | None
-    misses: int | None
-    false_alarms: int | None
-    false_alarms_a_week: float | None
-    median_delay_seconds: float | None
-
-
 class Trial(BaseModel):
     """What a rule would have done."""
 
@@ -131,7 +118,7 @@ class Trial(BaseModel):
     alerts_found: int
     alerts: list[AlertOut] = Field(description=f"The newest {MOST_SHOWN}")
     outcomes: list[OutcomeOut]
-    curve: list[PointOut]
+    curve: list[Point]
 
 
 def tried(settings: Settings, entry: RuleEntry, since: datetime, until: datetime, incidents: str) -> Trial:
@@ -209,7 +196,7 @@ def _trial(result: Backtest, seconds: float) -> Trial:
             )
             for one in result.outcomes
         ],
-        curve=[PointOut(**msgspec.structs.asdict(point)) for point in result.curve],
+        curve=list(result.curve),
     )
 
 

@@ -67,6 +67,10 @@ _PASSING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
     KafkaError.LEADER_NOT_AVAILABLE,
+    # What the admin client makes of it when no partition that it was asked about has a leader that it knows: for an
+    # instant after a broker's restart. (When some have one, the others bring LEADER_NOT_AVAILABLE.)
+    KafkaError._NOENT,
+    KafkaError.NOT_CONTROLLER,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
@@ -300,6 +304,7 @@ class ConfluentBus:
             {**self._common, "group.id": group, "enable.auto.commit": False}
         )
         found: list[Any] = consumer.committed(places, timeout=REQUEST_SECONDS)
+        _raise_first_error(found)
         self._outsiders[group] = consumer  # kept only after a success, as the admin client is
         return found
 
@@ -398,7 +403,11 @@ class _Consumer:
 
 
 def _settle(consumer: Any, offsets: list[TopicPartition]) -> None:
-    for place in consumer.commit(offsets=offsets, asynchronous=False):
+    _raise_first_error(consumer.commit(offsets=offsets, asynchronous=False))
+
+
+def _raise_first_error(places: list[Any]) -> None:
+    for place in places:
         if place.error is not None:
             raise KafkaException(place.error)
 

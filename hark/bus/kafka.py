@@ -249,11 +249,13 @@ class KafkaBus:
             if p.partition in offsets and found[p].offset < 0
         }
         if wanted:
-            outcome = self._ask(lambda admin: admin.alter_group_offsets(group, wanted))
-            with _translated(self._hosts):
-                for error in outcome.values():
+
+            def settle(admin: Any) -> None:
+                for error in admin.alter_group_offsets(group, wanted).values():
                     if error is not errors.NoError:
                         raise error
+
+            self._ask(settle)
 
     def forget(self, topic: str, group: str) -> None:
         """Delete the group; TransientError while a member that has left may still come back."""
@@ -330,7 +332,9 @@ class _Consumer:
 
 
 def _passes(error: Exception) -> bool:
-    return isinstance(error, errors.RetriableError)
+    # A partition without a leader, as for an instant after a broker's restart, is looked for at the broker -1, and a
+    # coordinator at one that the client has not heard of yet: it calls neither retriable.
+    return isinstance(error, (errors.RetriableError, errors.UnknownBrokerIdError))
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

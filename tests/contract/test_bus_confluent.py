@@ -1,7 +1,8 @@
 """The log on a real Kafka, through confluent-kafka, keeps the contract and agrees with the other client."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hark.core.protocols import Bus
 from hark.settings import LogSettings
 from tests.contract.bus_contract import PARTITIONS, messages, take, values
 from tests.contract.kafka_contract import KafkaContract
+from tests.support import leaderless
 
 
 class TestConfluentBus(KafkaContract):
@@ -37,6 +39,16 @@ class TestConfluentBus(KafkaContract):
         assert values(take(subscription, 10)) == list(range(10))
         subscription.close()
         there.close()
+
+
+@pytest.mark.parametrize("lost", [range(PARTITIONS), [1]], ids=["all partitions", "one partition"])
+def test_what_has_no_leader_yet_is_asked_for_again(tmp_path: Path, lost: Sequence[int]) -> None:
+    with leaderless.cluster() as cluster:
+        cluster.create("mentions", PARTITIONS)
+        with closing(open_bus(f"kafka+confluent://{cluster.hosts}", tmp_path)) as bus:
+            for partition in lost:
+                cluster.lose_leader("mentions", partition, 3)
+            assert bus.ends("mentions") == dict.fromkeys(range(PARTITIONS), 0)
 
 
 def test_without_the_extra_the_address_is_a_mistake_that_says_what_to_install(

@@ -10,6 +10,7 @@ from typing import TextIO
 import click
 
 from hark.alerts.detector import Detector, Options, Verdict
+from hark.alerts.holidays import NONE, Holidays, HolidaysEntry, holidays_of
 from hark.core.errors import RefusedError
 
 HEADER = "timestamp,value,expected,upper,severity,is_alert"
@@ -38,9 +39,22 @@ _MISSING = frozenset({"", "na", "nan", "null", "none"})
     show_default=True,
     help="How many series you watch this way; more raise the bar, so that false alarms do not add up.",
 )
+@click.option(
+    "--holidays",
+    "countries",
+    metavar="CODE",
+    multiple=True,
+    help="Expect public holidays of US, or of US-TX, to be as Sundays; may be given again. Default: none.",
+)
+@click.option("--zone", default="UTC", show_default=True, help="At whose midnight a holiday begins.")
 @click.pass_context
 def command(
-    context: click.Context, interval_seconds: float | None, threshold: float, series_watched: int
+    context: click.Context,
+    interval_seconds: float | None,
+    threshold: float,
+    series_watched: int,
+    countries: tuple[str, ...],
+    zone: str,
 ) -> None:
     """Find spikes in a series of counts: CSV on standard input, CSV on standard output.
 
@@ -63,21 +77,28 @@ def command(
     Examples:
       hark detect < counts.csv > verdicts.csv
       hark detect < counts.csv | awk -F, '$6 == 1'
-      tail -f counts.csv | hark detect
+      tail -f counts.csv | hark detect --holidays US --zone America/Chicago
     """
+    known = holidays_of(HolidaysEntry(countries, zone), "the options")
     options = Options(
         interval_seconds=interval_seconds or 0.0, threshold=threshold, series_watched=series_watched
     )
     source = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace", newline="")
     refused = judge_lines(
-        source, sys.stdout, lambda line: click.echo(line, err=True), Detector(options=options)
+        source, sys.stdout, lambda line: click.echo(line, err=True), Detector(options=options), known
     )
     source.detach()
     if refused:
         context.exit(1)
 
 
-def judge_lines(lines: Iterable[str], target: TextIO, warn: Callable[[str], None], detector: Detector) -> int:
+def judge_lines(
+    lines: Iterable[str],
+    target: TextIO,
+    warn: Callable[[str], None],
+    detector: Detector,
+    holidays: Holidays = NONE,
+) -> int:
     """Write a verdict for each row of `lines` to `target`, flushed one by one; return how many were refused.
 
     A first line that names columns is a header: `timestamp` and `value` are found by their names, others are left
@@ -98,7 +119,7 @@ def judge_lines(lines: Iterable[str], target: TextIO, warn: Callable[[str], None
                 if columns is not None:
                     continue
                 columns = (0, 1)
-            target.write(_row(fields, columns, detector))
+            target.write(_row(fields, columns, detector, holidays))
         except RefusedError as error:
             refused += 1
             warn(f"line {number}: {error}")
@@ -123,11 +144,12 @@ def _columns(fields: list[str]) -> tuple[int, int] | None:
     return None
 
 
-def _row(fields: list[str], columns: tuple[int, int], detector: Detector) -> str:
+def _row(fields: list[str], columns: tuple[int, int], detector: Detector, holidays: Holidays) -> str:
     if len(fields) <= max(columns):
         raise RefusedError("timestamp and value are expected, separated by a comma")
     stamp, text = fields[columns[0]], fields[columns[1]]
-    verdict = detector.update(_seconds(stamp), _value(text))
+    at = _seconds(stamp)
+    verdict = detector.update(at, _value(text), holiday=holidays.at(at))
     return f"{_quoted(stamp)},{_quoted(text)},{_numbers(verdict)}\n"
 
 

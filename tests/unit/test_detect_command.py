@@ -2,6 +2,7 @@ import csv
 import io
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from hark.alerts.detector import Detector
 from hark.commands.detect import HEADER, command, judge_lines
+from hark.core.errors import SettingsError
 
 START = 1_790_812_800
 
@@ -93,6 +95,33 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read():
 def test_a_higher_threshold_tells_of_less():
     text = burst()
     assert not any(row["is_alert"] == "1" for row in judge(text, "--threshold", "1000")[0])
+
+
+def test_a_holiday_is_expected_to_be_as_a_sunday_from_its_midnight_on():
+    first = datetime(2025, 10, 15, tzinfo=UTC)  # the first holidays are November 11 and 27
+    hours = [first + timedelta(hours=at) for at in range(44 * 24)]
+    quiet = [at.weekday() == 6 or (at.month, at.day) == (11, 11) for at in hours]
+    text = "".join(f"{at.isoformat()},{30 if low else 100}\n" for at, low in zip(hours, quiet, strict=True))
+    plain, known, there = (
+        {row["timestamp"]: row for row in csv.DictReader(io.StringIO(HEADER + "\n" + said.split("\n", 1)[1]))}
+        for said in (
+            judge(text, *options)[1].stdout
+            for options in ([], ["--holidays", "US"], ["--holidays", "US", "--zone", "America/Chicago"])
+        )
+    )
+    midnight, later = "2025-11-27T00:00:00+00:00", "2025-11-27T06:00:00+00:00"
+    assert float(plain[midnight]["expected"]) > 80
+    assert float(known[midnight]["expected"]) < 60
+    assert float(there[midnight]["expected"]) > 80
+    assert float(there[later]["expected"]) < 60
+    before = [at.isoformat() for at in hours if at < datetime(2025, 11, 11, tzinfo=UTC)]
+    assert [known[at] for at in before] == [plain[at] for at in before]
+
+
+@pytest.mark.parametrize("options", [["--holidays", "Atlantis"], ["--holidays", "US", "--zone", "Nowhere"]])
+def test_holidays_of_nowhere_are_a_mistake_that_is_told(options):
+    with pytest.raises(SettingsError, match=r"the options: holidays\.(countries|zone): expected .*found"):
+        CliRunner().invoke(command, options, input="", catch_exceptions=False)
 
 
 @pytest.mark.parametrize("options", [["--threshold", "0"], ["--watched", "0"], ["--interval", "0"]])

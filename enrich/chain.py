@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import structs
+
 from enrich import FILE, Context, build, read_enrichment
-from enrich.drift import Reference, Tally
-from enrich.model import Models
+from enrich.drift import Reference, Tally, versions_of_tags
+from enrich.model import UNTRAINED, Models
 from enrich.text import digest
 from hark.core.draft import LONGEST_TEXT, Draft
 from hark.core.errors import SettingsError
@@ -30,8 +32,11 @@ class Chain:
         self.tally: Tally | None = None
         """Counts the tags that are given, where one is set."""
         references = [step.reference for step in self.steps if isinstance(step, Models)]
-        self.reference = references[0] if references else Reference()
-        """What such counts are to be compared with; empty where no trained model serves."""
+        reference = references[0] if references else Reference()
+        versions = {step.name: step.version for step in self.steps}
+        trained = versions.get(MODEL, UNTRAINED) != UNTRAINED
+        self.reference = structs.replace(reference, versions=versions_of_tags(versions, trained))
+        """What such counts are to be compared with: figures where a trained model serves, and what made each tag."""
 
     def tag(self, mentions: Sequence[Mention]) -> list[Enrichment]:
         """Return one enrichment a mention, in order; quickest with a hundred or more at a time."""

@@ -7,10 +7,11 @@ words, than it will ever be again. See hark.drift for the comparison.
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from enrich.text import digest
 from hark.core.draft import Draft
 
 Row = tuple[str, str, int, float]
@@ -19,6 +20,7 @@ SENTIMENT, TOPIC, INTENT, LANGUAGE = "sentiment", "topic", "intent", "language"
 SENTIMENT_SURE, TOPIC_SURE, UNKNOWN = "sentiment confidence", "topic confidence", "unknown words"
 NUMBERS = frozenset({SENTIMENT_SURE, TOPIC_SURE, UNKNOWN})
 """Tags that are numbers between 0 and 1, counted by ranges."""
+TAGS = (LANGUAGE, SENTIMENT, SENTIMENT_SURE, TOPIC, TOPIC_SURE, INTENT, UNKNOWN)
 NONE = "none"
 _TENTHS = tuple(f"{tenth / 10:.1f}" for tenth in range(10))
 _UNKNOWN_FROM = (0.5, 0.3, 0.2, 0.1, 0.05)
@@ -28,6 +30,16 @@ OF_TASK = {
     "topic": frozenset({TOPIC, TOPIC_SURE, LANGUAGE, UNKNOWN}),
 }
 """The tags that a model of a task has figures of at its training time."""
+_TO_SENTIMENT = ("text", "language", "vader", "sentiment")
+_MADE_BY = {
+    LANGUAGE: ("text", "language"),
+    SENTIMENT: _TO_SENTIMENT,
+    SENTIMENT_SURE: _TO_SENTIMENT,
+    TOPIC: ("text", "language", "topics"),
+    TOPIC_SURE: ("text", "language", "topics"),
+    INTENT: (*_TO_SENTIMENT, "intent"),
+}
+"""The steps that decide a tag where no trained model serves; a model reads what all steps before it found."""
 LIKE_ANY_MODEL = frozenset({LANGUAGE, UNKNOWN})
 """Those that do not depend on what the model says."""
 
@@ -38,6 +50,21 @@ class Reference(Struct, frozen=True):
     rows: tuple[Row, ...] = ()
     topics: frozenset[str] = frozenset()
     """The labels of the topic model, where there is one: only topics that it gave are counted then."""
+    versions: Mapping[str, str] = {}
+    """What made each tag: as long as it is the same, the tag is like that of other versions of the chain."""
+
+
+def versions_of_tags(steps: Mapping[str, str], trained: bool) -> dict[str, str]:
+    """Return for each tag what changes when it may be given otherwise.
+
+    `steps` are the versions of a chain's steps; `trained` says whether models are among them.
+    """
+    whole = "; ".join(f"{name} {version}" for name, version in steps.items())
+    found = {UNKNOWN: digest(whole)}
+    for tag, names in _MADE_BY.items():
+        told = "; ".join(f"{name} {steps.get(name, '')}" for name in names)
+        found[tag] = digest(whole if trained and tag != LANGUAGE else told)
+    return found
 
 
 class Tally:

@@ -46,6 +46,8 @@ Heavy = tuple[float, int, int]
 
 PAIR_SHARE, GRAM_SHARE, VALUE_SHARE = 0.8, 0.5 / 5**0.5, 0.5
 """What a pair of neighbours, a character n-gram and a value count beside a word."""
+UNTRAINED = "none"
+"""The step's version where no model serves."""
 _FORMAT = b"hark model 1\n"
 _KIND = b"hark model "
 _DIGEST_BYTES = 16
@@ -368,7 +370,7 @@ class Models:
         # Texts of similar length are read together: of many, more are similar.
         self._together = _TOGETHER_ASKED if self._seconds else _TOGETHER
         self.reference = _reference(models)
-        self.version = digest(RULES, *sorted(names), *map(_digest_of, models)) if models else "none"
+        self.version = digest(RULES, *sorted(names), *map(_digest_of, models)) if models else UNTRAINED
         alike: dict[tuple[str, ...], list[Trained]] = {}
         for model in models:
             alike.setdefault(model.names, []).append(model)

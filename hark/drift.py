@@ -21,12 +21,12 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from enrich.drift import NUMBERS, Reference, Row, Tally
+from enrich.drift import NUMBERS, TAGS, Reference, Row, Tally
 from hark import metrics
 from hark.core.clock import Clock, from_ms, now
 from hark.core.errors import TransientError
 from hark.state import State
-from hark.state.drift import FIRST_DAYS, TagCounts, day_of
+from hark.state.drift import FIRST_DAYS, Served, TagCounts, day_of
 
 if TYPE_CHECKING:  # loads language models; who only looks does without
     from enrich.chain import Chain
@@ -65,7 +65,7 @@ class TagDrift(Struct, frozen=True):
     """What chance alone stays below, nineteen times in twenty."""
     verdict: Verdict
     since: Literal["training", "first week"]
-    """What it is compared with: the texts that the model was trained on, or this version's first seven days."""
+    """What it is compared with: the texts that the model was trained on, or the first seven days of what makes the tag."""
     texts_then: int
     texts_now: int
     mean_then: float | None
@@ -131,19 +131,43 @@ def drift(counts: TagCounts, clock: Clock = now) -> Drift | None:
     served = counts.serving()
     if served is None:
         return None
-    begun, today = day_of(served.begun), day_of(clock())
-    trained = _by_tag(msgspec.json.decode(served.reference, type=Reference).rows)
-    first_week = _by_tag(_rows(counts.between(served.version, begun, begun + FIRST_DAYS - 1)))
+    today = day_of(clock())
     first = today - WINDOW_DAYS + 1
-    recent = _by_tag(_rows(counts.between(served.version, first, today)))
-    later = _by_tag(_rows(counts.between(served.version, max(first, begun + FIRST_DAYS), today)))
+    reference = msgspec.json.decode(served.reference, type=Reference)
+    trained = _by_tag(reference.rows)
     tags = []
-    for tag in sorted(trained.keys() | first_week.keys() | recent.keys()):
-        if tag in trained:
-            tags.append(_compared(tag, "training", trained[tag], recent.get(tag, {}), 1))
-        else:
-            tags.append(_compared(tag, "first week", first_week.get(tag, {}), later.get(tag, {}), FEWEST))
+    for alike, made in _made_alike(counts, served, reference):
+        begun = day_of(min(version.begun for version in alike))
+        names = [version.version for version in alike]
+        recent = _by_tag(_rows(counts.between(names, first, today)))
+        first_week = _by_tag(_rows(counts.between(names, begun, begun + FIRST_DAYS - 1)))
+        later = _by_tag(_rows(counts.between(names, max(first, begun + FIRST_DAYS), today)))
+        for tag in (trained.keys() | first_week.keys() | recent.keys()) & made:
+            if tag in trained:
+                tags.append(_compared(tag, "training", trained[tag], recent.get(tag, {}), 1))
+            else:
+                tags.append(_compared(tag, "first week", first_week.get(tag, {}), later.get(tag, {}), FEWEST))
+    tags.sort(key=lambda one: one.tag)
     return Drift(served.version, from_ms(first * _DAY_MS), from_ms((today + 1) * _DAY_MS), tuple(tags))
+
+
+def _made_alike(
+    counts: TagCounts, served: Served, reference: Reference
+) -> Iterable[tuple[list[Served], set[str]]]:
+    """Return versions of the chain and the tags that they give as the one that serves does, each tag once.
+
+    What somebody edits begins anew; the other tags go on as if nothing had happened.
+    """
+    known = {version.version: version for version in counts.versions()} | {served.version: served}
+    made = {
+        name: msgspec.json.decode(each.reference, type=Reference).versions for name, each in known.items()
+    }
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for tag in TAGS:
+        mine = reference.versions.get(tag)
+        alike = {name for name, versions in made.items() if mine is not None and versions.get(tag) == mine}
+        groups.setdefault(tuple(sorted(alike | {served.version})), set()).add(tag)
+    return [([known[name] for name in names], tags) for names, tags in groups.items()]
 
 
 def _rows(sums: Mapping[tuple[str, str], tuple[int, float]]) -> Iterable[Row]:

@@ -5,7 +5,7 @@ neither the console nor another machine needs the models' files. A worker that i
 last seconds, and one that tags a batch again counts it twice: these are statistics, not books.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -106,12 +106,20 @@ class TagCounts:
             row = connection.execute(newest.limit(1)).mappings().first()
         return Served(row["version"], from_ms(row["begun_ms"]), row["reference"]) if row else None
 
-    def between(self, version: str, first: int, last: int) -> dict[tuple[str, str], tuple[int, float]]:
-        """Return the sums over the days `first` to `last`, both included."""
+    def versions(self) -> list[Served]:
+        """Return all versions that are remembered."""
+        with self._state.read() as connection:
+            rows = connection.execute(sa.select(tag_versions)).mappings().all()
+        return [Served(row["version"], from_ms(row["begun_ms"]), row["reference"]) for row in rows]
+
+    def between(
+        self, versions: Collection[str], first: int, last: int
+    ) -> dict[tuple[str, str], tuple[int, float]]:
+        """Return the sums of some versions over the days `first` to `last`, both included."""
         columns = tag_counts.c
         statement = (
             sa.select(columns.tag, columns.value, sa.func.sum(columns.count), sa.func.sum(columns.total))
-            .where(columns.version == version, columns.day.between(first, last))
+            .where(columns.version.in_(versions), columns.day.between(first, last))
             .group_by(columns.tag, columns.value)
         )
         with self._state.read() as connection:

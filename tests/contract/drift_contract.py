@@ -31,12 +31,15 @@ class DriftContract:
         clock.moment += timedelta(days=1)
         workers[0].add("v1", "{}", {("sentiment", "negative"): (1, 0.0)})
         today = day_of(clock.moment)
-        assert workers[1].between("v1", today - 1, today) == {
+        assert workers[1].between(["v1"], today - 1, today) == {
             ("sentiment", "negative"): (7, 0.0),
             ("sentiment confidence", "0.8"): (4, 3.3),
         }
-        assert workers[1].between("v1", today, today) == {("sentiment", "negative"): (1, 0.0)}
-        assert workers[1].between("v2", 0, today) == {}
+        assert workers[1].between(["v1"], today, today) == {("sentiment", "negative"): (1, 0.0)}
+        assert workers[1].between(["v2"], 0, today) == {}
+        workers[0].add("v3", "{}", COUNTS)
+        assert workers[1].between(["v3", "v1"], today, today)["sentiment", "negative"] == (4, 0.0)
+        assert {version.version for version in workers[1].versions()} == {"v1", "v3"}
 
     def test_the_version_that_was_told_of_last_serves(self, reopen: Callable[[], State]) -> None:
         clock = Hand()
@@ -67,6 +70,6 @@ class DriftContract:
             counts.add("serving", "{}", COUNTS)
         counts.forget()
         today = day_of(clock.moment)
-        kept = [day for day in range(begun, today + 1) if counts.between("serving", day, day)]
+        kept = [day for day in range(begun, today + 1) if counts.between(["serving"], day, day)]
         assert kept == [begun + number for number in (*range(FIRST_DAYS), 30, KEPT_DAYS + 30)]
-        assert counts.between("gone", begun, today) == {}
+        assert counts.between(["gone"], begun, today) == {}

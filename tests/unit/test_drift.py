@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from bench.texts import texts
 from enrich.chain import Chain, build_chain
-from enrich.drift import Reference, Row, Tally, share_unknown
+from enrich.drift import Reference, Row, Tally, share_unknown, versions_of_tags
 from enrich.features import names_of_brands
 from enrich.model import Models
 from enrich.phrasebook import load as load_phrasebook
@@ -248,6 +249,75 @@ def test_without_a_model_the_first_week_of_a_version_is_what_is_compared_with(st
     found = by_tag(counts, clock)["sentiment"]
     assert (found.verdict, found.texts_then, found.texts_now) == ("look", 7 * FEWEST, FEWEST)
     assert (found.moved[0].then, found.moved[0].now) == (0.3, 0.75)
+
+
+def given(**versions: str) -> str:
+    return msgspec.json.encode(Reference(versions=versions)).decode()
+
+
+def test_a_tag_that_an_edit_does_not_touch_goes_on_and_the_others_begin_a_first_week_of_their_own(
+    state: State,
+) -> None:
+    clock = Hand()
+    counts = TagCounts(state, clock)
+    topics = {("topic", "late"): (FEWEST, 0.0)}
+    for _ in range(8):
+        counts.add("v1", given(sentiment="a", topic="a"), counted(0.3) | topics)
+        clock.moment += timedelta(days=1)
+    counts.add("v2", given(sentiment="a", topic="b"), counted(0.3) | topics)
+    found = by_tag(counts, clock)
+    assert (found["sentiment"].verdict, found["sentiment"].texts_then) == ("steady", 7 * FEWEST)
+    assert (found["topic"].verdict, found["topic"].texts_then) == ("too few", FEWEST)
+    clock.moment += timedelta(days=7)
+    counts.add("v2", given(sentiment="a", topic="b"), counted(0.75) | topics)
+    found = by_tag(counts, clock)
+    assert (found["sentiment"].verdict, found["sentiment"].texts_now) == ("look", FEWEST)
+    assert (found["topic"].verdict, found["topic"].texts_now) == ("steady", FEWEST)
+    # Taken back, it is compared with what it was before.
+    clock.moment += timedelta(minutes=1)
+    counts.add("v3", given(sentiment="a", topic="a"), topics)
+    assert by_tag(counts, clock)["topic"].texts_then == 7 * FEWEST
+
+
+def test_an_edit_changes_the_versions_of_the_tags_that_it_touches_and_of_no_others() -> None:
+    steps = {step.name: step.version for step in build_chain(SHIPPED, shipped.brands).steps}
+    before = versions_of_tags(steps, trained=False)
+
+    def touched(name: str, trained: bool = False) -> set[str]:
+        was = before if not trained else versions_of_tags(steps, trained=True)
+        after = versions_of_tags(steps | {name: "other"}, trained)
+        return {tag for tag in after if after[tag] != was[tag] and tag != "unknown words"}
+
+    assert touched("brands") == touched("urgency") == set()
+    assert touched("topics") == {"topic", "topic confidence"}
+    assert touched("sentiment") == {"sentiment", "sentiment confidence", "intent"}
+    assert touched("intent") == {"intent"}
+    assert touched("language") == before.keys() - {"unknown words"}
+    assert touched("topics", trained=True) == before.keys() - {"unknown words", "language"}
+
+
+def test_a_tag_is_decided_by_the_steps_that_its_version_names() -> None:
+    chain = build_chain(SHIPPED, shipped.brands)
+    mentions = [
+        Mention(f"a:{at}", "a", text, NOON, NOON)
+        for at, text in enumerate([*texts(300, 5), "Le vol est annulé, merci pour rien", "ok", "你好"])
+    ]
+    steps = {step.name: step.version for step in chain.steps}
+    whole = chain.tag(mentions)
+    for tag, read in {
+        "language": lambda tags: tags.language,
+        "sentiment": lambda tags: tags.sentiment,
+        "topic": lambda tags: tags.topics,
+        "intent": lambda tags: tags.intent,
+    }.items():
+        before = versions_of_tags(steps, trained=False)[tag]
+        named = [
+            step
+            for step in chain.steps
+            if versions_of_tags(steps | {step.name: "other"}, trained=False)[tag] != before
+        ]
+        assert 1 < len(named) < 6
+        assert list(map(read, Chain(named).tag(mentions))) == list(map(read, whole))
 
 
 def test_fewer_mentions_than_can_be_judged_are_not_judged(state: State) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from enrich import Context
 from enrich.chain import Chain
+from enrich.drift import OF_TASK
 from enrich.examples import Examples
 from enrich.features import Reader
 from enrich.model import Models, Task, Trained, build, write
@@ -60,6 +61,18 @@ def test_labels_come_with_confidence_and_with_the_words_that_weighed_most(found:
     told = {complaint.text[reason.start : reason.end] for reason in reasons}
     assert told & {"broken", "nobody", "cares", "all"}
     assert all(reason.weight > 0 for reason in reasons)
+
+
+def test_its_figures_are_those_that_drift_is_measured_against(found: Training, topic: Trained) -> None:
+    rows = Models([found.model, topic], frozenset(), book).reference.rows
+    counts: dict[str, int] = {}
+    for tag, _, count, _ in rows:
+        counts[tag] = counts.get(tag, 0) + count
+    assert counts.keys() == (OF_TASK["sentiment"] | OF_TASK["topic"]) - {"intent"}
+    assert counts["sentiment"] == counts["sentiment confidence"] == len(found.examples.texts)
+    # Words of two texts are known, so a word that nobody wrote is not.
+    (draft,) = judged([found.model], "broken seat zorp")
+    assert draft.unknown == pytest.approx(1 / 3)
 
 
 def test_a_text_alone_is_judged_as_among_others(found: Training) -> None:

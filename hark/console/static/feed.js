@@ -234,6 +234,9 @@ chosen.addEventListener("click", async (event) => {
   const id = chosenId();
   if (event.target.closest("#whole")) open(id, false, true);
   else if (event.target.closest(".back")) { event.preventDefault(); back(); }
+  else if (event.target.closest("[data-tone]")) labelTone(event.target.closest("[data-tone]").dataset.tone);
+  else if (event.target.closest("#correct")) correct();
+  else if (event.target.closest("#copy")) copyLink();
   else if (event.target.closest("#reveal")) {
     try {
       const { pieces } = await ask("/api/v1/reveal", { method: "POST", json: { id } });
@@ -262,19 +265,30 @@ async function label(id, tag, value) {
   toast(`Labelled ${tag}: ${value || "none"}`);
 }
 
+async function labelTone(tone) {
+  const id = chosenId();
+  if (!id) { toast("Choose a mention first: j"); return; }
+  try { await label(id, "sentiment", tone); } catch (error) { toast(error.message); }
+}
+
+function correct() {
+  if (!chosenId()) return;
+  document.getElementById("label-wrong").textContent = "";
+  const value = document.getElementById("label-value");
+  value.value = "";
+  dialog.showModal();
+  value.focus();
+}
+
 if (dialog) {
   const tag = document.getElementById("label-tag");
   const value = document.getElementById("label-value");
   const wrong = document.getElementById("label-wrong");
   for (const [key, sentiment] of [["1", "negative"], ["2", "neutral"], ["3", "positive"]]) {
-    onKey(key, async () => {
-      const id = chosenId();
-      if (!id) { toast("Choose a mention first: j"); return; }
-      try { await label(id, "sentiment", sentiment); } catch (error) { toast(error.message); }
-    });
+    onKey(key, () => labelTone(sentiment));
   }
   tag.addEventListener("change", () => { value.setAttribute("list", `label-${tag.value}`); value.value = ""; });
-  onKey("l", () => { if (chosenId()) { wrong.textContent = ""; value.value = ""; dialog.showModal(); value.focus(); } });
+  onKey("l", correct);
   document.getElementById("label-cancel").addEventListener("click", () => dialog.close());
   dialog.querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -282,16 +296,18 @@ if (dialog) {
   });
 }
 
+async function copyLink() {
+  const id = chosenId();
+  if (!id) return;
+  try { await navigator.clipboard.writeText(location.origin + addressOf(id)); toast("Link copied"); } catch { toast("The browser did not let the link be copied."); }
+}
+
 // --- keys and holding still ---------------------------------------------------------------------------------------
 
 onKey("n", showNew);
 onKey("p", () => { held = !held; say(held ? "held still" : "live"); if (!held) showNew(); });
 onKey("o", () => document.getElementById("original")?.click());
-onKey("c", async () => {
-  const id = chosenId();
-  if (!id) return;
-  try { await navigator.clipboard.writeText(location.origin + addressOf(id)); toast("Link copied"); } catch { toast("The browser did not let the link be copied."); }
-});
+onKey("c", copyLink);
 onKey("Escape", back);
 button.addEventListener("click", showNew);
 queue.addEventListener("pointerenter", (event) => { pointed = event.pointerType === "mouse"; });

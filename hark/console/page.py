@@ -18,10 +18,11 @@ from msgspec import Struct
 from hark.console.access import Who
 from hark.console.center import Center, center
 from hark.console.coverage import SILENT_SECONDS
+from hark.console.incidents import listed
 from hark.console.said import marked, titled, told
 from hark.console.view import RANGES, read_view, view
 from hark.core.clock import from_ms, to_ms
-from hark.core.errors import TransientError
+from hark.core.errors import SettingsError, TransientError
 
 STATIC = Path(__file__).parent / "static"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -52,17 +53,19 @@ RAIL = (
 
 
 class Pulse(Struct, frozen=True):
-    """What the footer tells: how many sources answered within a minute, and when the newest mention was written."""
+    """What every page tells: how many sources answered within a minute, the newest mention, the open incidents."""
 
     live: int
     sources: int
     newest_ms: int | None
     silent: tuple[str, ...]
     """Names of the sources that are silent or in trouble."""
+    open: int
+    """Incidents that nobody has acknowledged, of those that the person may see."""
 
 
-def pulse(center: Center) -> Pulse:
-    """Return how the sources are right now."""
+def pulse(center: Center, who: Who) -> Pulse:
+    """Return how the sources are right now, and how many incidents wait for somebody."""
     moment = to_ms(center.clock())
     states = {source.name: source for source in center.state.source_states()}
     names = [entry.name for entry in center.settings.sources if entry.enabled]
@@ -78,7 +81,15 @@ def pulse(center: Center) -> Pulse:
         with contextlib.suppress(TransientError):  # the footer says what is known; the screen tells the rest
             newest = [to_ms(moment) for moment in [center.whole_store.as_of()] if moment is not None]
     silent = tuple(name for name in names if name not in live)
-    return Pulse(len(live), len(names), max(newest, default=None), silent)
+    return Pulse(len(live), len(names), max(newest, default=None), silent, _open(center, who))
+
+
+def _open(center: Center, who: Who) -> int:
+    if not who.may("alerts"):
+        return 0
+    with contextlib.suppress(TransientError, SettingsError):  # the screen of alerts tells what is wrong
+        return len(listed(center, who, ["open"]).incidents)
+    return 0
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -93,7 +104,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
         "theme": request.cookies.get(THEME_COOKIE, ""),
         "ranges": list(RANGES),
         "view": view(request, parts) if who else read_view("", "", "", "", "UTC", parts.clock),
-        "pulse": pulse(parts) if who else None,
+        "pulse": pulse(parts, who) if who else None,
         "topics": parts.topics,
     }
     text = environment().get_template(template).render({**frame, **values})

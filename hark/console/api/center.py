@@ -81,9 +81,9 @@ class Me(Struct, frozen=True):
     response_model=None,
     responses=answers(Pulse),
 )
-def show_pulse(center: Parts) -> dict[str, Any]:
-    """Return how many sources answered within the last minute, and when the newest mention was written."""
-    found: dict[str, Any] = msgspec.to_builtins(pulse(center))
+def show_pulse(center: Parts, who: Asker) -> dict[str, Any]:
+    """Return how many sources answered within a minute, the newest mention's time, and how many incidents wait."""
+    found: dict[str, Any] = msgspec.to_builtins(pulse(center, who))
     return found
 
 

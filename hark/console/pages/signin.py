@@ -27,9 +27,9 @@ _WRONG = "That name and password do not go together."
 
 
 @router.get("/login", name="login")
-def show_login(request: Request, center: Parts, next: str = "/") -> Response:
-    """Show the form; where nobody may sign in yet, say how to change that."""
-    return _form(request, center, next)
+def show_login(request: Request, center: Parts, next: str = "/", ended: bool = False) -> Response:
+    """Show the form; where nobody may sign in yet, say how to change that; where a session has `ended`, that."""
+    return _form(request, center, next, ended=ended)
 
 
 @router.post("/login")
@@ -145,13 +145,16 @@ def _back(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}/login/oidc/back"
 
 
-def _form(request: Request, center: Center, next: str, wrong: str = "", name: str = "") -> Response:
+def _form(
+    request: Request, center: Center, next: str, wrong: str = "", name: str = "", ended: bool = False
+) -> Response:
     return page(
         request,
         "login.html",
         401 if wrong else 200,
         next=local(next),
         wrong=wrong,
+        ended=ended,
         name=name[:64],
         nobody=not center.people.everyone(),
         oidc=center.settings.center.console.oidc,

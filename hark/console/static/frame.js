@@ -4,6 +4,7 @@ import { listenToKeys } from "/static/keys.js";
 import { keepTelling, tell } from "/static/times.js";
 import { makeSortable } from "/static/tables.js";
 import { ask } from "/static/http.js";
+import { toast } from "/static/toast.js";
 
 function isDark() {
   const chosen = document.documentElement.dataset.theme;
@@ -17,11 +18,20 @@ function switchTheme() {
   document.dispatchEvent(new Event("theme"));
 }
 
+function tellOpen(open) {
+  const count = document.getElementById("open");
+  if (!count) return;
+  if (open > Number(count.textContent)) toast("A new incident is open: see Alerts (g a)");
+  count.textContent = open;
+  count.hidden = !open;
+}
+
 async function tellPulse(foot) {
   const text = document.getElementById("pulse-text");
   const dot = foot.querySelector(".dot");
   try {
-    const { live, sources, newest_ms: newest, silent } = await ask("/api/v1/pulse");
+    const { live, sources, newest_ms: newest, silent, open } = await ask("/api/v1/pulse");
+    tellOpen(open);
     const said = sources === 0 ? "no source is set up" : `${live ? "live" : "silent"} · ${live} of ${sources} sources`;
     text.textContent = silent.length ? `${said} · silent: ${silent.join(", ")}` : said;
     dot.className = `dot ${live === sources && sources ? "ok" : "warn"}`;

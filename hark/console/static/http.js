@@ -14,7 +14,7 @@ export async function ask(path, { method = "GET", json, signal } = {}) {
     throw new Error("The center does not answer. Is it running?");
   }
   if (answer.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(`/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
     throw new Error("Please sign in again.");
   }
   const body = answer.status === 204 ? null : await answer.json().catch(() => null);

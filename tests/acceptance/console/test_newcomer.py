@@ -1,0 +1,76 @@
+"""What somebody meets who has never seen the console: without the keys, on a phone, with a session that has ended."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from hark import settings
+from hark.alerts.incidents import Incident
+from hark.query import parse
+from hark.wiring import store_of
+from tests.support.browser import Screen, check_axe, shoot
+from tests.support.center import Center, wait_for
+
+Open = Callable[[str], Screen]
+
+
+def test_a_mention_is_labelled_and_linked_without_the_keyboard(screen: Open, center: Center) -> None:
+    page = screen("agent").open("/feed?id=import:7")
+    page.get_by_role("button", name="neutral").click()
+    expect(page.locator("#toasts")).to_contain_text("Labelled sentiment: neutral")
+    page.get_by_role("button", name="Correct a tag").click()
+    expect(page.get_by_role("dialog", name="Correct a tag")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible()
+    check_axe(page)
+    shoot(page, "mention-buttons")
+    with store_of(settings.load(None, center.data)) as store:
+        wait_for(lambda: store.count(parse("id:import:7 sentiment:neutral")), "the label in the store")
+
+
+def test_who_may_not_label_sees_no_buttons_for_it(screen: Open) -> None:
+    page = screen("partner").open("/feed?id=import:1")
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible()
+    expect(page.get_by_role("button", name="Correct a tag")).to_have_count(0)
+
+
+def test_open_incidents_are_counted_on_every_screen_and_announced(
+    screen: Open, incidents: dict[str, Incident]
+) -> None:
+    page = screen("operations").open("/search")
+    count = page.locator("#open")
+    expect(count).to_be_visible()
+    assert int(count.inner_text()) >= 1
+    page.evaluate("document.getElementById('open').textContent = '0'")  # as if they were not there yet
+    expect(page.locator("#toasts")).to_contain_text("A new incident is open", timeout=20_000)
+
+
+def test_on_a_phone_an_incident_can_be_answered_without_scrolling(
+    screen: Open, incidents: dict[str, Incident]
+) -> None:
+    one = screen("operations")
+    one.page.set_viewport_size({"width": 390, "height": 844})
+    page = one.open(f"/alerts/incidents/{incidents['southwest'].id}")
+    expect(page.get_by_role("heading", name="What is done")).to_be_in_viewport()
+    shoot(page, "incident-phone")
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin", "/admin/sessions", "/admin/audit", "/trends", "/sources", "/alerts/rules"]
+)
+def test_no_screen_is_wider_than_a_phone(screen: Open, path: str) -> None:
+    one = screen("admin")
+    one.page.set_viewport_size({"width": 390, "height": 844})
+    page = one.open(path)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_session_that_has_ended_says_so_and_leads_back(screen: Open) -> None:
+    one = screen("nobody")
+    page = one.open("/login?ended=1&next=%2Fsearch%3Fq%3Ddelta")
+    expect(page.get_by_role("status").first).to_contain_text("Your session has ended")
+    assert page.locator("input[name=next]").input_value() == "/search?q=delta"
+    one.open("/login")
+    expect(page.get_by_text("Your session has ended")).to_have_count(0)

@@ -20,13 +20,12 @@ TEXTS = {
 @pytest.fixture
 def center(tmp_path: Path) -> Iterator[Center]:
     center = Center(tmp_path)
-    center.up()
-    file = tmp_path / "in.jsonl"
-    file.write_text("\n".join(json.dumps({"id": id, "text": text}) for id, text in TEXTS.items()) + "\n")
-    center.run("import", str(file))
-    center.settled()
-    yield center
-    center.down()
+    with center.running():
+        file = tmp_path / "in.jsonl"
+        file.write_text("\n".join(json.dumps({"id": id, "text": text}) for id, text in TEXTS.items()) + "\n")
+        center.run("import", str(file))
+        center.settled()
+        yield center
 
 
 def test_labels_go_in_stand_come_out_and_are_measured(center: Center) -> None:

@@ -45,12 +45,11 @@ def center(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Center]:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     taxonomy = (SHIPPED / "topics.toml").read_text().replace(f'"{OLD}"', f'"{NEW}"')
     (center.folder / "topics.toml").write_text(taxonomy)
-    center.up()
-    center.run("import", str(file))
-    publish(center, Labelled("import:15", "sentiment", "positive", "ana", now()))
-    center.settled()
-    yield center
-    center.down()
+    with center.running():
+        center.run("import", str(file))
+        publish(center, Labelled("import:15", "sentiment", "positive", "ana", now()))
+        center.settled()
+        yield center
 
 
 def publish(center: Center, change: Change) -> None:

@@ -35,10 +35,9 @@ def center(tmp_path_factory: pytest.TempPathFactory) -> Center:
     center = Center(tmp_path_factory.mktemp("trends"), COLUMNS="80", LC_ALL="C.UTF-8")
     file = center.folder / "in.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in LINES))
-    center.up()
-    center.run("import", str(file))
-    center.settled()
-    center.down()
+    with center.running():
+        center.run("import", str(file))
+        center.settled()
     return center
 
 

@@ -2,11 +2,10 @@
 
 import json
 import random
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from msgspec import Struct
@@ -67,12 +66,15 @@ def run_chaos(
     begin = time.monotonic()
     center = Center(folder, **environment)
     files, expected, broken = write_input(folder, plan, dice)
-    center.up()
-    importer = threading.Thread(target=_import_all, args=(center, files, random.Random(seed + 1)))
-    importer.start()
-    kills = _kill(center, plan, dice, importer, broker, store)
-    importer.join()
-    try:
+    stop = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="importer") as pool, center.running():
+        importer = pool.submit(_import_all, center, files, random.Random(seed + 1), stop)
+        try:
+            kills = _kill(center, plan, dice, importer, broker, store)
+            importer.result()
+        finally:
+            stop.set()
+            wait([importer])
         status = center.settled()
         assert status["balanced"], status
         verified = center.status("--verify")
@@ -85,8 +87,6 @@ def run_chaos(
         (books,) = status["sources"]
         assert books["rejected"] == broken
         assert books["collected"] == len(expected) + broken
-    finally:
-        center.down()
     report = Report(seed, kills, round(time.monotonic() - begin, 1), len(found), broken)
     print(report)
     return report
@@ -119,27 +119,38 @@ def write_input(folder: Path, plan: Plan, dice: random.Random) -> tuple[list[Pat
     return files, expected, broken
 
 
-def _import_all(center: Center, files: list[Path], dice: random.Random) -> None:
-    """Import every file, killing the import itself now and then and doing it again."""
+def _import_all(center: Center, files: list[Path], dice: random.Random, stop: threading.Event) -> None:
+    """Import every file, killing the import itself now and then and doing it again, until told to stop."""
     for file in files:
-        while True:
-            process = center.start("import", str(file))
-            if dice.random() < 0.3:
-                try:
-                    process.wait(dice.uniform(0.3, 1.5))
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    continue
-            assert process.wait(timeout=300) in (0, 1)
-            break
+        while not _import(center, file, dice.uniform(0.3, 1.5) if dice.random() < 0.3 else None, stop):
+            if stop.is_set():
+                return
+
+
+def _import(center: Center, file: Path, kill_after: float | None, stop: threading.Event) -> bool:
+    """Import a file; say whether that came to its end, and was not killed after some seconds or for a stop."""
+    process = center.start("import", str(file))
+    try:
+        begin = time.monotonic()
+        while process.poll() is None:
+            away = time.monotonic() - begin
+            if kill_after is not None and away > kill_after:
+                return False
+            assert away < 300, f"the import of {file} takes longer than 300 s"
+            if stop.wait(0.05):
+                return False
+        assert process.returncode in (0, 1)
+        return True
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _kill(
     center: Center,
     plan: Plan,
     dice: random.Random,
-    importer: threading.Thread,
+    importer: Future[None],
     broker: Server | None,
     store: Server | None,
 ) -> dict[str, int]:
@@ -157,7 +168,9 @@ def _kill(
     kills: dict[str, int] = {}
     for event in events:
         pause = dice.uniform(0.2, 2.5)
-        importer.join(pause) if importer.is_alive() else time.sleep(pause)
+        if wait([importer], pause).done:
+            importer.result()  # one that has failed is the failure to tell of
+            time.sleep(pause)
         what = event()
         kills[what] = kills.get(what, 0) + 1
     return kills

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Center:
         )
 
     def up(self) -> None:
-        """Start `hark up` and return when every role runs."""
+        """Start `hark up` and return when every role runs; nothing stays behind when that fails."""
         with self.log.open("ab") as log:
             self._up = subprocess.Popen(
                 [sys.executable, "-m", "hark", "up", "--port", str(self.port)],
@@ -84,17 +85,39 @@ class Center:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._all_up, f"every role to run; {self.log}")
+        try:
+            wait_for(self._all_up, f"every role to run; {self.log}")
+        except BaseException:
+            self._kill()
+            raise
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let `hark up` run within a block, and end it however the block ends."""
+        self.up()
+        try:
+            yield
+        finally:
+            self.down()
 
     def down(self, number: int = signal.SIGTERM) -> int:
         """End `hark up` by a signal and return its exit code; its roles are gone when this returns."""
         assert self._up is not None
         pids = [pid for pid in self.roles().values() if pid]
         self._up.send_signal(number)
-        code = self._up.wait(timeout=30)
-        wait_for(lambda: not any(_runs(pid) for pid in pids), "the roles to end")
-        self._up = None
+        try:
+            code = self._up.wait(timeout=30)
+            wait_for(lambda: not any(_runs(pid) for pid in pids), "the roles to end")
+        finally:
+            self._kill()
         return code
+
+    def _kill(self) -> None:
+        """Kill `hark up` if it still runs; its roles end with it."""
+        up, self._up = self._up, None
+        assert up is not None
+        up.kill()
+        up.wait()
 
     def roles(self) -> dict[str, int | None]:
         """Return the process of each supervised role."""

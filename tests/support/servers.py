@@ -19,6 +19,8 @@ from tests.support.require import REPOSITORY, missing
 
 SCRIPTS = REPOSITORY / "tests" / "servers"
 NOT_INSTALLED = 3
+START_SECONDS = 180
+"""What a server may take to answer on a busy machine."""
 # A server dies with the thread that started it, so that none outlives a test run that was killed: this
 # thread lives as long as the process, which a test's own threads do not.
 STARTER = ThreadPoolExecutor(1, thread_name_prefix="servers")
@@ -66,7 +68,7 @@ class Server:
         """Say whether the server answers."""
         raise NotImplementedError
 
-    def start(self, wait_seconds: float = 180) -> None:
+    def start(self, wait_seconds: float = START_SECONDS) -> None:
         """Start the server on its data and return when it answers; nothing happens when it runs already."""
         if self.process is not None:
             return

@@ -3,11 +3,10 @@
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,12 +27,12 @@ from hark.core.clock import from_ms, to_ms
 from hark.core.mention import Author
 from hark.core.protocols import Batch, Gap
 from hark.query import parse
-from hark.query.fields import Taxonomy, ancestors
-from hark.state import State, open_state
+from hark.state import State
 from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
 from tests.contract.store_contract import tagged
 from tests.support import watched
+from tests.support.watched import TAXONOMY, Killed
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 LIVE = START + timedelta(hours=30)
@@ -42,7 +41,6 @@ BURST = LIVE + timedelta(hours=1)
 END = LIVE + timedelta(hours=5)
 ALLOWANCE = 300
 FIVE = timedelta(minutes=5)
-TAXONOMY: Taxonomy = ancestors({"baggage": (), "lost": ("baggage",), "delay": ()})
 RULES = {
     "brands": Rule(
         "brands",
@@ -60,10 +58,6 @@ RULES = {
 PAIRS = msgspec.structs.replace(
     RULES["brands"], name="pairs", group_by=("brand", "topic"), minimum_severity=4
 )
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 Burst = tuple[datetime, str, str, int]
@@ -102,18 +96,15 @@ def mentions(too_late: bool, seed: int = 1, more: Sequence[Burst] = ()) -> list[
     return items
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path / "store.db", TAXONOMY)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    state = open_state("embedded", tmp_path)
-    yield state
-    state.close()
+def collected(items: Iterable[Tagged], at: datetime, copy: str = "") -> list[Tagged]:
+    """Return mentions (or copies of them, by other ids) as they are after an import at `at`."""
+    return [
+        msgspec.structs.replace(
+            item,
+            mention=msgspec.structs.replace(item.mention, id=item.mention.id + copy, collected_at=at),
+        )
+        for item in items
+    ]
 
 
 class Told(watched.Told):
@@ -163,56 +154,50 @@ def plain(incident: Incident, figures_alone: bool) -> Any:
 
 @pytest.mark.parametrize(("seed", "too_late", "name"), [(1, False, "pairs"), (2, True, "brands")])
 def test_live_is_replay_whatever_happens(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, too_late: bool, name: str
+    store: EmbeddedStore, state: State, seed: int, too_late: bool, name: str
 ) -> None:
     """The same mentions in pieces and out of order, with a kill or another instance at every second step."""
     draw = random.Random(seed)
-    folder = tmp_path_factory.mktemp("live")
     rules = {name: RULES["brands"] if name == "brands" else PAIRS}
-    store, state = EmbeddedStore(folder / "store.db", TAXONOMY), open_state("embedded", folder)
     told = Told(state)
     coming = sorted(mentions(too_late), key=lambda item: item.mention.collected_at)
     moment, place = LIVE, 0
-    try:
-        while moment <= END + timedelta(minutes=10):
-            arrived = [item for item in coming[place:] if item.mention.collected_at <= moment]
-            draw.shuffle(arrived)
-            store.write(arrived)
-            place += len(arrived)
-            closed = closed_until(moment, ALLOWANCE)
-            # Every step is another process: nothing lives on but what was recorded.
-            match draw.choice(["killed", "killed late", "two", "two", ""]):
-                case "killed":
-                    with contextlib.suppress(Killed):
-                        watch_killed(store, state, rules, told).step(closed)
-                case "killed late":
-                    told.kill = True
-                    with contextlib.suppress(Killed):
-                        catch_up(Watch(store, state, rules, TAXONOMY, [], told), closed)
-                    told.kill = False
-                case "two":
-                    first = Watch(store, state, rules, TAXONOMY, [], told)
-                    other = Interrupted(store, partial(catch_up, first, closed))
-                    Watch(other, state, rules, TAXONOMY, [], told).step(closed)  # type: ignore[arg-type]
-            catch_up(Watch(store, state, rules, TAXONOMY, [], told), closed)
-            moment += timedelta(minutes=draw.choice([1, 4, 5, 9, 30, 70]))
-        through = from_ms(Watch(store, state, rules, TAXONOMY, [], told).through() or 0)
-        replayed = run(store, rules[name], TAXONOMY, START, through, past_of(state, rules[name]))
-        live = recorded(state)
-        assert [one.id for one in live] == [one.id for one in replayed.incidents]
-        for one, other in zip(live, replayed.incidents, strict=True):
-            mine, its = plain(one, too_late), plain(other, too_late)
-            assert {key: mine[key] for key in mine if mine[key] != its[key]} == {}
-        burst = next(one for one in live if one.leading.group in ("delta", "delta × lost", "delta × baggage"))
-        assert burst.ended is not None
-        events = told.events()
-        for known in ([(e.incident, e.number) for e in events], [(e.incident, e.kind, e.at) for e in events]):
-            assert Counter(known).most_common(1)[0][1] == 1
-        kinds = [event.kind for event in events if event.incident == burst.id]
-        assert (kinds[0], kinds[-1]) == ("opened", "resolved")
-    finally:
-        store.close()
-        state.close()
+    while moment <= END + timedelta(minutes=10):
+        arrived = [item for item in coming[place:] if item.mention.collected_at <= moment]
+        draw.shuffle(arrived)
+        store.write(arrived)
+        place += len(arrived)
+        closed = closed_until(moment, ALLOWANCE)
+        # Every step is another process: nothing lives on but what was recorded.
+        match draw.choice(["killed", "killed late", "two", "two", ""]):
+            case "killed":
+                with contextlib.suppress(Killed):
+                    watch_killed(store, state, rules, told).step(closed)
+            case "killed late":
+                told.kill = True
+                with contextlib.suppress(Killed):
+                    catch_up(Watch(store, state, rules, TAXONOMY, [], told), closed)
+                told.kill = False
+            case "two":
+                first = Watch(store, state, rules, TAXONOMY, [], told)
+                other = Interrupted(store, partial(catch_up, first, closed))
+                Watch(other, state, rules, TAXONOMY, [], told).step(closed)  # type: ignore[arg-type]
+        catch_up(Watch(store, state, rules, TAXONOMY, [], told), closed)
+        moment += timedelta(minutes=draw.choice([1, 4, 5, 9, 30, 70]))
+    through = from_ms(Watch(store, state, rules, TAXONOMY, [], told).through() or 0)
+    replayed = run(store, rules[name], TAXONOMY, START, through, past_of(state, rules[name]))
+    live = recorded(state)
+    assert [one.id for one in live] == [one.id for one in replayed.incidents]
+    for one, other in zip(live, replayed.incidents, strict=True):
+        mine, its = plain(one, too_late), plain(other, too_late)
+        assert {key: mine[key] for key in mine if mine[key] != its[key]} == {}
+    burst = next(one for one in live if one.leading.group in ("delta", "delta × lost", "delta × baggage"))
+    assert burst.ended is not None
+    events = told.events()
+    for known in ([(e.incident, e.number) for e in events], [(e.incident, e.kind, e.at) for e in events]):
+        assert Counter(known).most_common(1)[0][1] == 1
+    kinds = [event.kind for event in events if event.incident == burst.id]
+    assert (kinds[0], kinds[-1]) == ("opened", "resolved")
 
 
 def test_a_history_that_was_imported_later_is_tried_by_when_it_was_written(
@@ -222,13 +207,7 @@ def test_a_history_that_was_imported_later_is_tried_by_when_it_was_written(
     rule, past = RULES["brands"], mentions(False)
     catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(LIVE))
     catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(END))
-    later = END + timedelta(days=2)
-    store.write(
-        [
-            msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=later))
-            for item in past
-        ]
-    )
+    store.write(collected(past, END + timedelta(days=2)))
     tried = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
     assert (tried.by, tried.imported) == ("written", 1.0)
     assert tried.basis == "Judged by when mentions were written, since 100% of them were imported later."
@@ -246,15 +225,7 @@ def test_a_little_that_was_imported_later_is_left_out_of_a_trial_as_it_was_live(
     catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(LIVE))
     catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(END))
     before = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
-    more = [
-        msgspec.structs.replace(
-            item,
-            mention=msgspec.structs.replace(
-                item.mention, id=item.mention.id + "b", collected_at=END + timedelta(days=2)
-            ),
-        )
-        for item in said[::20]
-    ]
+    more = collected(said[::20], END + timedelta(days=2), "b")
     store.write(more)
     tried = run(store, rule, TAXONOMY, START, END, past_of(state, rule))
     assert (tried.alerts, tried.incidents) == (before.alerts, before.incidents)

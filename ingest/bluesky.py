@@ -211,7 +211,7 @@ class Bluesky:
             if kind != "commit":
                 return None
             commit = _commit(frame.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(f"no frame of Jetstream: {error}") from error
         if commit.collection != POSTS:
             return None, commit.time

@@ -323,7 +323,7 @@ def from_json(line: bytes) -> Line:
         return _decode(line)
     except msgspec.ValidationError as error:
         raise RefusedError(_plain(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(f"no JSON object: {error}") from error
 
 

@@ -165,12 +165,14 @@ def test_a_cursor_that_is_too_old_says_how_long_the_gap_is(server: Jetstream) ->
 def test_a_broken_frame_is_kept_and_the_stream_goes_on(server: Jetstream) -> None:
     server.raw("{not json")
     server.raw(b"\xff\xfe")
+    deep = '{"payload": {"x": ' + "[" * 5_000 + "]" * 5_000 + "}}"
+    server.raw(deep)
     server.send({"$type": "network.bsky.jetstream.subscribeEvents#commit", "did": "did:plc:x"})
     server.post("fine", "e")
-    batches = read(server, 4)
+    batches = read(server, 5)
     assert [change.mention.text for change in changes(batches) if isinstance(change, Seen)] == ["fine"]
     rejected = [item for batch in batches for item in batch.rejected]
-    assert [item.original for item in rejected][:2] == [b"{not json", b"\xff\xfe"]
+    assert [item.original for item in rejected][:3] == [b"{not json", b"\xff\xfe", deep.encode()]
     assert all(item.id.startswith("bluesky:frame-") and item.reason for item in rejected)
 
 

@@ -111,6 +111,7 @@ def test_reading_on_from_any_line_gives_the_rest(tmp_path: Path) -> None:
         ('{"text": "a", "created_at": "1905-01-01T00:00:00Z"}', "created_at: expected a time from 1970"),
         (json.dumps({"text": "a", "id": "i" * 600}), "id: longer than 512 bytes"),
         ('{"text": "\\ud800"}', "no JSON object"),
+        ('{"text": "a", "x": ' + "[" * 5_000 + "]" * 5_000 + "}", "no JSON object: maximum recursion depth"),
     ],
 )
 def test_what_is_wrong_with_a_line_is_said(tmp_path: Path, line: str, reason: str) -> None:

@@ -52,6 +52,11 @@ def test_too_little_to_tell_is_unknown(text: str) -> None:
     assert find(text).confidence == 0
 
 
+def test_a_text_of_one_word_again_and_again_is_of_no_language_that_is_not_written_so() -> None:
+    for many in (5, 50, 5_000):
+        assert find("航班延误" * many).code in ("zh", "unknown")
+
+
 def test_small_words_say_english_as_the_detectors_do() -> None:
     text = "@Delta why was the flight to Graz cancelled, and when will you answer"
     assert enriched(finder, text).language.code == find(text).code == "en"

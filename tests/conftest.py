@@ -1,5 +1,6 @@
 """What every test may ask for: the real servers, each started on first use and once a test session."""
 
+import gc
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -27,6 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", r"ignore:unclosed <socket.*laddr=\('0\.0\.0\.0':ResourceWarning"
     )
+
+
+def pytest_sessionfinish() -> None:
+    """Collect here what the clients of the last tests leave: after this, pytest forgets what is let pass above."""
+    gc.collect()
 
 
 def _running(server: S) -> Iterator[S]:

@@ -108,6 +108,8 @@ class Plan(Struct, frozen=True):
     """Share of the ordinary mentions that are no complaints: half of them praise."""
     silent: tuple[int, int] = (0, 0)
     """From which minute after NOON on, and for how many, nobody writes to delta."""
+    imported: tuple[float, int] = (0.0, 0)
+    """Share of what was written before NOON that is imported in one go, and in which minute after NOON."""
 
 
 class Tags:
@@ -148,6 +150,9 @@ def arrivals(plan: Plan) -> list[tuple[datetime, Change]]:
             over = begin + timedelta(minutes=one.lasts)
             if one.source == source and begin <= collected < over:
                 collected = over + timedelta(seconds=1)
+        share, minute = plan.imported
+        if at < NOON and share and draw.random() < share:
+            collected = max(collected, NOON + timedelta(minutes=minute))
         text = f"{brand} {WORDS[topic]} {author} {more}".strip()
         mention = Mention(
             f"{source}:{number}", source, text, at, collected, author=Author(handle=f"a{author}")

@@ -21,6 +21,7 @@ from hark.query import parse
 from hark.query.fields import Taxonomy
 from hark.query.highlight import highlights
 from hark.query.pages import MOST_RANKED, page
+from hark.query.unknown import unnamed
 from hark.settings import Settings
 
 _USUAL_LIMIT = 50
@@ -100,7 +101,12 @@ def command(
         if as_json:
             _print_json(hits, tree if highlight else None, taxonomy)
         else:
-            _print(hits, tree if highlight or (highlight is None and sys.stdout.isatty()) else None, taxonomy)
+            marked = tree if highlight or (highlight is None and sys.stdout.isatty()) else None
+            if not _print(hits, marked, taxonomy):
+                click.echo("No mention matches. `hark status` shows what has been collected.", err=True)
+                known = {"topic": taxonomy, "brand": [brand.name for brand in settings.brands]}
+                for line in unnamed(tree, known):
+                    click.echo(line, err=True)
 
 
 def _text(query: str | None, saved: str | None, settings: Settings) -> str:
@@ -128,12 +134,11 @@ def _print_json(hits: Iterable[Hit], marked: Query | None, taxonomy: Taxonomy) -
     sys.stdout.buffer.flush()
 
 
-def _print(hits: Iterable[Hit], marked: Query | None, taxonomy: Taxonomy) -> None:
+def _print(hits: Iterable[Hit], marked: Query | None, taxonomy: Taxonomy) -> int:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     found = 0
     for hit in hits:
         where = None if marked is None else highlights(marked, hit.mention, hit.enrichment, taxonomy)
         console.print(mention_line(hit.mention, hit.enrichment, where))
         found += 1
-    if not found:
-        click.echo("No mention matches. `hark status` shows what has been collected.", err=True)
+    return found

@@ -54,7 +54,9 @@ HAS = "media image video audio link place reply repost title hashtag mentions br
 
 FIELDS: tuple[FieldInfo, ...] = (
     FieldInfo("brand", "word", "the brand it is about, by its name in brands.toml", "brand:southwest"),
-    FieldInfo("topic", "word", "a topic of the taxonomy; finds its children too", "topic:delay", ("topics",)),
+    FieldInfo(
+        "topic", "word", "a topic of the taxonomy; finds its children too", "topic:baggage", ("topics",)
+    ),
     FieldInfo(
         "sentiment", "word", "positive, neutral or negative, or a trained model's label", "sentiment:negative"
     ),

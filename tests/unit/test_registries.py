@@ -12,6 +12,7 @@ from enrich import ENRICHERS
 from hark import settings
 from hark.bus import BUSES
 from hark.commands import COMMANDS, program
+from hark.query.fields import FIELDS
 from ingest import SOURCES, open_source
 from sinks import STORES
 
@@ -89,7 +90,7 @@ def pages() -> list[Path]:
 def test_the_pages_name_no_command_option_or_topic_that_is_not_there() -> None:
     topics = {topic["id"] for topic in every_topic()}
     helps = [help_of(command) for command in commands()]
-    for text in [*(page.read_text() for page in pages()), *helps]:
+    for text in [*(page.read_text() for page in pages()), *helps, *(field.example for field in FIELDS)]:
         assert set(re.findall(r"topic:([a-z-]+)", text)) <= topics
         for line in text.splitlines():
             for said in re.findall(r"(?:^ {2,4}(?:\$ )?|`)hark ([a-z][^`]*)", line):

@@ -1,11 +1,12 @@
 """The search screen: mentions that match a query, what the query means, and searches kept under a name."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from msgspec import Struct
 
-from hark.console.access import Asker, allow
+from hark.console.access import Asker, Who, allow
 from hark.console.api.search import seen, told_saved, told_search
 from hark.console.center import Center, Parts, Visible
 from hark.console.found import row_pieces
@@ -18,6 +19,7 @@ from hark.query.fields import FIELDS
 from hark.query.pages import MOST_RANKED, ORDERS, Order
 from hark.query.pages import page as page_of
 from hark.query.patience import INTERACTIVE_SECONDS, within
+from hark.query.unknown import unnamed
 from hark.state.searches import SavedSearches
 
 router = APIRouter(include_in_schema=False)
@@ -77,6 +79,7 @@ def show_search(
         request,
         "search.html",
         results=results,
+        unnamed=[] if results.rows else unnamed(view.query, _named(center, who)),
         order=chosen,
         orders=_ORDER_TITLES,
         after=after,
@@ -114,6 +117,13 @@ def _results(view: View, store: Store, center: Center, order: Order, after: str 
     elif order == "sample" and rows:
         note = "By chance, and always the same ones: the first fifty are a sample of fifty, and so on."
     return Results(rows, found.after, note)
+
+
+def _named(center: Center, who: Who) -> dict[str, Collection[str]]:
+    """Return the topics and brands that there are; who sees some brands alone is not told of the others."""
+    if who.brands is not None:
+        return {"topic": center.topics}
+    return {"topic": center.topics, "brand": [brand.name for brand in center.settings.brands]}
 
 
 def _told_range(view: View) -> str:

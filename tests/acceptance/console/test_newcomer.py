@@ -74,3 +74,11 @@ def test_a_session_that_has_ended_says_so_and_leads_back(screen: Open) -> None:
     assert page.locator("input[name=next]").input_value() == "/search?q=delta"
     one.open("/login")
     expect(page.get_by_text("Your session has ended")).to_have_count(0)
+
+
+def test_a_topic_that_is_not_there_is_told_where_nothing_was_found(screen: Open) -> None:
+    page = screen("analyst").open("/search?q=brand:delta+topic:lugage&last=7d")
+    expect(page.get_by_role("main")).to_contain_text("topics.toml names no topic `lugage`")
+    page = screen("partner").open("/search?q=brand:nobodys&last=7d")
+    expect(page.get_by_role("main")).to_contain_text("No mention matches")
+    expect(page.get_by_role("main")).not_to_contain_text("brands.toml")

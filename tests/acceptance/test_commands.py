@@ -113,6 +113,23 @@ def test_a_csv_with_quotes_line_breaks_and_a_handle_is_read(running: Center) -> 
     assert (hit["id"], hit["text"], hit["author"]["handle"]) == ("survey:7", 'two\nlines, "quoted"', "amy")
 
 
+def test_a_spreadsheets_file_is_explained_and_taken_whole_at_the_second_try(running: Center) -> None:
+    file = running.folder / "sheet.csv"
+    file.write_bytes("TEXT;created_at;Abteilung\nsp\xe4t;23.11.2025 09:15;Nord\nfine;;\n".encode("cp1252"))
+    first = running.run("import", str(file), "--source", "sheet", expect=1).stderr.decode()
+    assert "left out: Abteilung" in first
+    assert "hark import --encoding windows-1252" in first
+    wanted = ("--encoding", "windows-1252", "--zone", "Europe/Berlin")
+    running.run("import", str(file), "--source", "sheet", *wanted)
+    (row,) = [row for row in running.settled()["sources"] if row["name"] == "sheet"]
+    assert (row["collected"], row["indexed"], row["rejected"]) == (2, 2, 0)
+    (hit,) = running.search("source:sheet created:2025-11-23")
+    assert (hit["text"], hit["created_at"]) == ("sp\xe4t", "2025-11-23T08:15:00Z")
+    headless = running.folder / "headless.csv"
+    headless.write_text("Datum;Inhalt\n1;2\n")
+    assert "no column is called text" in running.run("import", str(headless), expect=2).stderr.decode()
+
+
 def test_tail_shows_what_arrives(running: Center) -> None:
     tail = subprocess.Popen(
         [sys.executable, "-m", "hark", "tail", "brand:southwest", "--json"],

@@ -21,6 +21,7 @@ from enrich import Context
 from hark.core.draft import Draft
 from hark.core.errors import SettingsError
 from hark.core.mention import Language
+from hark.core.tokens import INVISIBLE
 
 _UNKNOWN = Language("unknown", 0.0)
 _ENGLISH = Language("en", 0.99)
@@ -46,6 +47,7 @@ _SURE_SCORE = 800
 _LEFT_OUT = re.compile(r"https?://\S+|www\.\S+|@\w+|#\w+|&[a-z]+;|R(?<!\wR)T\b")
 # Control characters, surrogates and non-characters are what CLD2 refuses; none of them is printable.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U0001fffe-\U0001ffff]")
+_HIDDEN = re.compile(f"[{re.escape(INVISIBLE)}]")
 _BEYOND = re.compile("[\U0002fffe\U0002ffff\U0003fffe-\U0010ffff]")
 _WORD = re.compile(r"[^\W\d_]+")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
@@ -92,7 +94,7 @@ class LanguageFinder:
         """Return the language of `text` by the two detectors; "unknown" with confidence 0 for what cannot be told."""
         text = _LEFT_OUT.sub(" ", text[:_LONGEST])
         if not text.isprintable():
-            text = _REFUSED.sub(" ", text)
+            text = _REFUSED.sub(" ", _HIDDEN.sub("", text))
         first, reliable, score = _cld2(text)
         if first == "en" and reliable and score >= _SURE_SCORE and text.count(" ") > 3 and len(text) > 20:
             return _ENGLISH

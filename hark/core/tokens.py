@@ -17,9 +17,10 @@ Located = tuple[list[str], list[int], list[int]]
 
 # \w leaves out combining marks, which would cut words of Hindi or Arabic at every vowel sign.
 _MARKS = "".join(chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
-_INVISIBLE = "".join(chr(c) for c in range(0x80, 0x10000) if unicodedata.category(chr(c)) == "Cf") + "".join(
+INVISIBLE = "".join(chr(c) for c in range(0x80, 0x10000) if unicodedata.category(chr(c)) == "Cf") + "".join(
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0001, 0xE0080)))
 )
+"""Characters that are not seen: format characters, and those that choose a variant."""
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 # Letters, each with its marks; possessive, as there is nothing to go back for.
 _WORD = rf"[^\W{_CJK}]++(?:[{_MARKS}]++[^\W{_CJK}]*+)*+"
@@ -42,8 +43,8 @@ _ASCII_WORDS = (
 )
 _ASCII_TOKEN = re.compile(rf"((?:https?://|www\.)\S+|{_ASCII_WORDS})")
 _ASCII_TOKEN_WITHOUT_LINKS = re.compile(f"({_ASCII_WORDS})")
-_HIDDEN = frozenset(_INVISIBLE)
-_REMOVED = dict.fromkeys(map(ord, _INVISIBLE))
+_HIDDEN = frozenset(INVISIBLE)
+_REMOVED = dict.fromkeys(map(ord, INVISIBLE))
 
 
 def tokens(text: str) -> list[str]:

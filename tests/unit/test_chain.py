@@ -85,6 +85,20 @@ HOSTILE = {
     "digits": "1 " * 50_000 + "$1,1.1/1-" * 5_000,
     "spaces": "bag" + " " * 500_000 + "lost",
     "line ends": "\n\r\t" * 200_000,
+    "a million exclamation marks": "!" * 1_000_000,
+    "a million signs of a handle": "@" * 1_000_000,
+    "brackets within brackets": "(" * 50_000 + "lost" + ")" * 50_000,
+    "one long number": "1234567890" * 50_000,
+    "what might be phone numbers": "+1 (555) " * 40_000,
+    "what might be addresses": "a@b." * 50_000 + "https://a:b@" * 20_000,
+    "signs that NFKC makes eighteen of": "\ufdfa" * 10_000,
+    "control characters": "".join(map(chr, range(32))) * 2_000 + " lost my bag",
+}
+HIDDEN = {
+    "zero width": "\u200b",
+    "the other way round": "\u202e",
+    "a soft hyphen": "\u00ad",
+    "a joiner": "\u2060",
 }
 
 
@@ -95,6 +109,18 @@ def test_hostile_texts_are_tagged_in_bounded_time(name: str) -> None:
     tags = tag(text)
     assert time.process_time() - started < 2.5
     assert all(0 <= reason.start <= reason.end <= LONGEST_TEXT for reason in tags.reasons)
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_words_that_are_taken_apart_by_what_cannot_be_seen_are_found_in_their_places(name: str) -> None:
+    plain = "they lost my bag again, flight WN1234 delayed"
+    text = HIDDEN[name].join(plain)
+    tags = tag(text)
+    assert tags.language.code == "en"
+    assert [topic.id for topic in tags.topics] == [topic.id for topic in tag(plain).topics]
+    told = {text[reason.start : reason.end].replace(HIDDEN[name], "") for reason in tags.reasons}
+    assert {"lost my bag", "delayed"} <= told
+    assert all(words in plain for words in told)
 
 
 def test_brands_are_found_behind_the_part_that_is_judged() -> None:

@@ -38,7 +38,8 @@ NEGATORS = frozenset(_NEGATORS.split())
 _FIRST_PERSON = "i i'm i've i'll i'd my me we we're we've our us mine im ive"
 FIRST_PERSON = frozenset(_FIRST_PERSON.split())
 _PIECE = re.compile(r"\(([^()]*)\)|<([a-z_]+)>|([^()<>]+)")
-_DIGITS = str.maketrans("123456789", "000000000")
+# All of ASCII: a character that a table lacks costs an exception.
+_DIGITS = {**{code: code for code in range(128)}, **str.maketrans("123456789", "000000000")}
 _UNKNOWN = "\x00"
 """The symbol of a word that no phrase has."""
 _REMEMBERED, _LONGEST_REMEMBERED = 50_000, 40

@@ -62,11 +62,11 @@ _QUESTION_WORDS = frozenset(_ASKING.split())
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-Meaning = tuple[float, float, float, int, float, float, str]
-"""What a phrase adds: to the negative, to the neutral, an amount to its kind; its lean, its weight, and why.
+Meaning = tuple[float, float, float, int, float, float, float, str]
+"""What a phrase adds: to the negative, to the neutral, an amount to its kind; its size, its lean, its weight, and why.
 
 The kind is a place in _KINDS, the amount its log-odds to the positive, or to the negative where it has none; the
-weight is the lean as it is told. A plain tuple, which is taken apart the quickest.
+size is the lean without its sign, the weight the lean as it is told. A plain tuple, which is taken apart the quickest.
 """
 
 
@@ -111,16 +111,16 @@ class Judgement:
             meaning, behind_negation, again = meanings[entry]
             if denies and behind_negation is not None and negated(tokens, first):
                 meaning = behind_negation
-            against, calm, amount, kind, lean, weight, why = meaning
+            against, calm, amount, kind, size, lean, weight, why = meaning
             if entry in seen:
                 against, calm, amount, lean = again * against, again * calm, again * amount, again * lean
-                weight = round(lean, 2)
+                size, weight = abs(lean), round(lean, 2)
             else:
                 seen.add(entry)
             negative += against
             neutral += calm
             kinds[kind] += amount
-            told.append((abs(lean), lean, why, first, last, weight))
+            told.append((size, lean, why, first, last, weight))
         general = draft.vader.compound
         addressed = bool(tokens) and (tokens[0][0] == "@" or tokens[-1][0] == "@")
         if addressed and not self._quiet_words.isdisjoint(draft.words):
@@ -222,6 +222,7 @@ def _meaning(group: Group, weights: Group | Weights) -> Meaning:
         weights.neutral,
         weights.positive or weights.negative,
         _KINDS.index(kind),
+        abs(lean),
         lean,
         round(lean, 2),
         why,

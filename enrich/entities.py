@@ -67,7 +67,7 @@ _SEVERAL = frozenset(
 )
 
 # Expressions begin with what they look for, and look behind after that: so the search can skip to it.
-_CODE = re.compile(r"[A-Z](?<![A-Za-z0-9_@][A-Z])[A-Z]{2}(?![A-Za-z0-9_])")
+_CODE = re.compile(r"[A-Z][A-Z][A-Z](?<![A-Za-z0-9_@]...)(?![A-Za-z0-9_])")
 _PAIR_BEFORE = re.compile(r"(?<![A-Z])([A-Z]{3})(?: ?(?:-|–|—|→|/|>|->) ?| to )$")
 _PAIR_AFTER = re.compile(r"(?: ?(?:-|–|—|→|/|>|->) ?| to )([A-Z]{3})(?![A-Za-z])")
 _PREPOSITION = re.compile(
@@ -77,6 +77,12 @@ _TRAVEL = re.compile(
     r"(?:\b(?:fl(?:y|ying|ew|own|ights?)|land(?:ed|ing|s)?|stuck|stranded|arriv(?:e|ed|ing|al)|depart(?:ed|ing|ure)?"
     r"|layover|connect(?:ion|ing)?|divert(?:ed|ing)?|headed|en route) (?:[\w']{1,12} ){0,2}"
     r"(?:from|to|at|in|into|out of|via|through|for)|[Aa]irport:?) $"
+)
+# What `_TRAVEL` finds ends so (and "$" passes over a line's end); most of what stands before a code does not.
+_TRAVEL_ENDS = tuple(
+    word + space
+    for word in ("from", "to", "at", "in", "of", "via", "through", "for", "irport", "irport:")
+    for space in (" ", " \n")
 )
 _AIRPORT_AFTER = re.compile(r" (?:[Aa]irport|[Ii]nternational|[Ii]ntl|[Tt]erminal)\b")
 _WORD_BEFORE = re.compile(r"([A-Za-z']+)[^A-Za-z']{1,3}$")
@@ -94,6 +100,8 @@ _FLIGHT_WORDS = frozenset(
     ["", "flight", "flights", "flt", "number", "no", "num", *_DESIGNATORS.lower().split("|")]
 )
 """One of these, or no space at all, stands before a flight's number; to look at most other numbers no further."""
+_FLIGHT_ENDS = frozenset(word[-2:] for word in _FLIGHT_WORDS)
+"""The last two letters of what stands before a flight's number without a space."""
 _WORDLIKE_DESIGNATORS = frozenset(["AS", "US", "AM", "HA", "LA", "OS"])
 
 _CURRENCIES = {
@@ -116,6 +124,7 @@ _AMOUNT = re.compile(
     rf"|(?<![\w.,$€£¥₹])(?P<n2>{_NUMBER})(?P<k2> ?(?:k|million|billion))? ?(?P<word>(?i:dollars?|bucks|usd|euros?|eur|pounds|gbp|quid|cad|aud)\b|[€£])"
 )
 _MONEY = re.compile("[$€£¥₹]")
+_MONEY_WORDS = frozenset(_CURRENCY_WORDS)
 _FACTORS = {"k": 1_000, "m": 1_000_000, "million": 1_000_000, "billion": 1_000_000_000}
 
 _MONTHS = {name: at for at, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}  # noqa: SIM905
@@ -135,12 +144,11 @@ _DATE = re.compile(
     rf"|{_BY_NAME}"
 )
 _DATED = re.compile(r"\b(?i:on|until|till|by|since|from|before|after|due) $")
-_DATE_LIKE = re.compile(r"\d(?:[/.]\d|\d{3}-\d)")
+_DATE_LIKE = re.compile(r"[/.-](?:(?<=\d[/.])|(?<=\d{4}-))\d")
 _MONTH_WORDS = frozenset(
     "january february march april june july august september october november december sept".split()  # noqa: SIM905
 ).union(_MONTHS)
 _DIGIT = re.compile("[0-9]")
-_ANY_DIGIT = re.compile(r"\d")
 
 
 class Entities:
@@ -166,11 +174,12 @@ class Entities:
             found = list(self._airports(text)) if _CODE.search(text) else []
             if not self._last_words.isdisjoint(draft.words):
                 found += self._named(draft)
-            if _DIGIT.search(text):
-                found += _flights(text)
-                if _MONEY.search(text) or not _CURRENCY_WORDS.keys().isdisjoint(draft.words):
-                    found += _amounts(text)
-                if _DATE_LIKE.search(text):
+            if _DIGIT.search(text, draft.digit):
+                found += _flights(text, draft.digit)
+                if _MONEY.search(text) or not _MONEY_WORDS.isdisjoint(draft.words):
+                    # Nothing longer than "US$ " stands before an amount's first digit.
+                    found += _amounts(text, max(0, draft.digit - len("US$ ")))
+                if _DATE_LIKE.search(text, draft.digit):
                     found += _dates(_DATE.finditer(text))
                 elif not _MONTH_WORDS.isdisjoint(draft.words):
                     for at in [at for at, word in enumerate(draft.tokens) if word in _MONTH_WORDS]:
@@ -190,11 +199,11 @@ class Entities:
         for pair in (_PAIR_BEFORE.search(before[-10:]), _PAIR_AFTER.match(after)):
             if pair and pair[1] in self._codes and (code in _HUBS or pair[1] in _HUBS or "-" in pair[0]):
                 return True
-        if _AIRPORT_AFTER.match(after) or _TRAVEL.search(before):
+        if _AIRPORT_AFTER.match(after) or (before.endswith(_TRAVEL_ENDS) and _TRAVEL.search(before)):
             return True
         if code not in _HUBS and code not in _HUBS_THAT_ARE_WORDS:
             return False
-        if _PREPOSITION.search(before):
+        if _PREPOSITION.search(before, max(0, len(before) - len(" through the \n"))):
             return True
         return code in _HUBS and not any(
             len(word[1]) > 1 and word[1].isupper() and word[1] not in self._codes
@@ -232,12 +241,14 @@ def _cities(airports: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _flights(text: str) -> Iterator[Entity]:
-    for number in _SHORT_NUMBER.finditer(text):
+def _flights(text: str, begin: int) -> Iterator[Entity]:
+    for number in _SHORT_NUMBER.finditer(text, begin):
         start = number.start()
         offset = max(0, start - 24)
         before = text[offset:start]
         if before[-1:] == " " and before[:-1].rpartition(" ")[2].strip("(:.#,").lower() not in _FLIGHT_WORDS:
+            continue
+        if before[-1:].isalnum() and before[-2:].casefold() not in _FLIGHT_ENDS:
             continue
         match = _FLIGHT.search(before)
         if match is None or not match[0]:
@@ -252,10 +263,7 @@ def _flights(text: str) -> Iterator[Entity]:
         yield Entity("flight", code + (digits.lstrip("0") or "0"), offset + match.start(), number.end())
 
 
-def _amounts(text: str) -> Iterator[Entity]:
-    digit = _ANY_DIGIT.search(text)
-    # Nothing longer than "US$ " stands before an amount's first digit.
-    begin = max(0, digit.start() - len("US$ ")) if digit else 0
+def _amounts(text: str, begin: int) -> Iterator[Entity]:
     for match in _AMOUNT.finditer(text, begin):
         number = _number(match["n1"] or match["n2"])
         factor = _FACTORS.get((match["k1"] or match["k2"] or "").strip().lower(), 1)

@@ -64,7 +64,11 @@ class PersonalData:
         for draft in drafts:
             # A text with personal data has one of these; most have none.
             text = draft.text
-            if _MANY_DIGITS.search(text) or _has_address(text) or not _WORDS.isdisjoint(draft.words):
+            if (
+                _MANY_DIGITS.search(text, draft.digit)
+                or _has_address(text)
+                or not _WORDS.isdisjoint(draft.words)
+            ):
                 for kind, start, end in find(text):
                     draft.reasons.append(Reason(f"pii:{kind}", _WHY[kind], 0.0, start, end))
 

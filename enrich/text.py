@@ -1,5 +1,6 @@
 """The first step: the words that the others judge by; and a helper for their versions."""
 
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -7,9 +8,11 @@ from enrich import Context
 from hark.core.draft import Draft
 from hark.core.tokens import located
 
+_DIGIT, _ASCII_DIGIT = re.compile(r"\d"), re.compile("[0-9]")
+
 
 class Text:
-    """Fills in `tokens`, where they stand, and `words`."""
+    """Fills in `tokens`, where they stand, `words`, and where digits begin."""
 
     name = "text"
     version = "1"
@@ -17,8 +20,11 @@ class Text:
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Fill in what can be read off `text`."""
         for draft in drafts:
-            draft.tokens, draft.starts, draft.ends = located(draft.text)
+            text = draft.text
+            draft.tokens, draft.starts, draft.ends = located(text)
             draft.words = frozenset(draft.tokens)
+            digit = (_ASCII_DIGIT if text.isascii() else _DIGIT).search(text)
+            draft.digit = digit.start() if digit else len(text)
 
 
 def build(context: Context) -> Text:

@@ -28,6 +28,8 @@ class Draft(Struct, gc=False):
     """Where each token begins and ends in `text`."""
     words: frozenset[str] = frozenset()
     """Each token once."""
+    digit: int = 0
+    """No digit of any script stands before this place in `text`: its length where there is none at all."""
     language: Language = _UNKNOWN
     brands: tuple[str, ...] = ()
     vader: Vader = _NO_VADER

@@ -1,6 +1,7 @@
 """A mention on its way through the chain of enrichment: its text, and what the enrichers found so far."""
 
-from msgspec import Struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from hark.core.mention import Entity, Language, Mention, Reason, Sentiment, Topic, Vader
 
@@ -12,7 +13,8 @@ _NO_VADER = Vader(0.0, 0.0, 0.0, 0.0)
 _NO_SENTIMENT = Sentiment("neutral", 0.0, 0.0, _NO_VADER)
 
 
-class Draft(Struct, gc=False):
+@dataclass(slots=True)
+class Draft:
     """What the steps of the chain read and fill in, one a mention; the chain makes an Enrichment of it.
 
     Steps assign whole values (`draft.topics = …`) and append to `reasons` alone.
@@ -21,10 +23,10 @@ class Draft(Struct, gc=False):
     mention: Mention
     text: str
     """The mention's text, at most LONGEST_TEXT characters of it: places in it are places in the mention's."""
-    tokens: list[str] = []
+    tokens: Sequence[str] = ()
     """`hark.core.tokens.tokens(text)`: NFKC, lower case, handles and hashtags whole, links left out."""
-    starts: list[int] = []
-    ends: list[int] = []
+    starts: Sequence[int] = ()
+    ends: Sequence[int] = ()
     """Where each token begins and ends in `text`."""
     words: frozenset[str] = frozenset()
     """Each token once."""
@@ -44,7 +46,7 @@ class Draft(Struct, gc=False):
     reach: int | None = None
     influence: int | None = None
     automation: float | None = None
-    reasons: list[Reason] = []
+    reasons: list[Reason] = field(default_factory=list)
     unknown: float | None = None
     """Share of its words that the trained model has no weight of; None without one."""
     cues: list[list[tuple[int, int, int]]] | None = None

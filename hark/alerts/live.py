@@ -50,6 +50,8 @@ SHOWN = timedelta(days=7)
 STEP_BUCKETS = 12
 PUBLISHED_SECONDS = 5.0
 """How long a collector may take from a mention's collection to its place in the log."""
+MUCH_MORE, MORE = 1.1, 300
+"""The rules learn again when a tenth more history has come in, and so many mentions."""
 EMPTY_LOOKS = 6
 """How often an empty store is looked at again before it is believed to have no past."""
 HISTORY_MS = 3_600_000
@@ -155,7 +157,7 @@ class Watch:
         """Say whether there is much more to learn from than was learned from."""
         with self._state.read() as connection:
             clock = tables.clock(connection)
-        return clock is not None and self.history(clock.live_since_ms) > clock.history * 1.1 + 1_000
+        return clock is not None and self.history(clock.live_since_ms) > clock.history * MUCH_MORE + MORE
 
     def relearn(self, stored: int = 0) -> None:
         """Begin all rules anew, as there is more history to learn from; incidents stay. `stored` as of `step`."""

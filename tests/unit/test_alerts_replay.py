@@ -128,8 +128,8 @@ def plans(kind: str, edits: bool = False) -> st.SearchStrategy[Plan]:
         steps=st.lists(steps, min_size=1, max_size=14),
         hours=st.just(HOURS[kind]),
         content=st.just(0.0) if kind == "counts" else st.sampled_from([0.6, 0.9]),
-        # Of more than a thousand the rules would learn again, which a backtest does not follow.
-        imported=st.tuples(st.sampled_from([0.0, 0.0, 0.2]), st.integers(-60, 200)),
+        # Of more than a tenth the rules would learn again, which a backtest does not follow.
+        imported=st.tuples(st.sampled_from([0.0, 0.1]), st.integers(-60, 200)),
         silent=st.tuples(st.integers(-30, 120), st.integers(60, 150) if kind == "silence" else st.just(0)),
     )
 

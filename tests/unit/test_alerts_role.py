@@ -143,8 +143,9 @@ def test_a_store_that_shows_writes_late_is_given_its_time_behind_the_fence(
 def test_much_more_history_is_learned_from(store: EmbeddedStore, state: State, bus: Bus) -> None:
     watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
     catch_up(watch, to_ms(LIVE))
+    store.write(PAST[:300])
     assert not watch.outgrown()
-    store.write([item for item in mentions(False) if item.mention.created_at < LIVE])
+    store.write(PAST[:301])
     assert watch.outgrown()
     watch.relearn()
     assert not watch.outgrown()

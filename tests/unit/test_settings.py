@@ -149,6 +149,8 @@ def test_a_mark_at_the_beginning_as_some_editors_write_it_is_no_mistake(config: 
         ("lexicon.toml", "quiet.words = []\ngroup = [{name = 'a', phrases = [], kind = 'iron'}]", "`irony`"),
         ("lexicon.toml", "quiet.words = []\n" + "[[group]]\nname = 'a'\nphrases = []\n" * 2, "'a' stands twice"),
         ("lexicon.toml", "quiet.words = []\n[[group]]\nname = 'a'\nnegative = 3e9", '"a": negative: expected'),
+        ("topics.toml", "words.bag = []\n[[topic]]\nid = 'a'\nphrases = ['<bgs>']", "<bgs> is no list of [words]; did"),
+        ("signals.toml", "intent = []\nurgency = []\n[[journey]]\nname = 'a'\nphrases = ['(b']", "balanced ( | )"),
         ("signals.toml", "[[intent]]\nname = 'spamm'\nphrases = []", "did you mean `spam`?"),
         ("signals.toml", "intent = []\nurgency = []\n" + "[[journey]]\nname = 'a'\nphrases = []\n" * 2, "twice"),
     ],

@@ -53,6 +53,7 @@ class Supervisor:
         self._roles = roles
         self._file = data / file
         self._clock = clock
+        self._told = True
 
     def run(self, stop: threading.Event) -> None:
         """Start all roles and restart those that end, until `stop`; then drain them within the deadline."""
@@ -60,8 +61,8 @@ class Supervisor:
         try:
             while not stop.is_set():
                 changed = [self._keep_up(role, read_end) for role in self._roles]
-                if any(changed):
-                    self._write()
+                if any(changed) or not self._told:
+                    self._tell()
                 stop.wait(_LOOK_SECONDS)
         finally:
             self._drain()
@@ -85,15 +86,31 @@ class Supervisor:
             metrics.restarts.labels(role.name).inc()
         if present < role.due:
             return True
-        role.process = subprocess.Popen(
-            role.argv,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(lifeline, *role.fds),
-            env={**os.environ, LIFELINE: str(lifeline)},
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then drains its roles
-        )
+        try:
+            role.process = subprocess.Popen(
+                role.argv,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(lifeline, *role.fds),
+                env={**os.environ, LIFELINE: str(lifeline)},
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then drains its roles
+            )
+        except OSError as error:  # no memory or no process left on the machine: for now
+            log.error("role not started", role=role.name, reason=error.strerror)
+            role.due = present + _BACK_OFF_SECONDS[-1]
+            return True
         role.started, role.since = present, self._clock()
         return True
+
+    def _tell(self) -> None:
+        """Write who runs, where there is room: a full disk must not end what brings the roles back."""
+        try:
+            self._write()
+        except OSError as error:
+            if self._told:
+                log.error("cannot say who runs", file=str(self._file), reason=error.strerror)
+            self._told = False
+        else:
+            self._told = True
 
     def _write(self) -> None:
         rows = [

@@ -1,0 +1,57 @@
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hark.supervisor import ROLES_FILE, Role, Supervisor
+from tests.support.center import wait_for
+
+FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+@contextmanager
+def supervised(role: Role, data: Path) -> Iterator[threading.Thread]:
+    stop = threading.Event()
+    thread = threading.Thread(target=Supervisor([role], data).run, args=(stop,))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join()
+
+
+def written_pid(data: Path) -> int | None:
+    file = data / ROLES_FILE
+    return json.loads(file.read_text())[0]["pid"] if file.exists() else None
+
+
+def test_a_full_disk_does_not_end_what_brings_the_roles_back(tmp_path: Path) -> None:
+    draft = (tmp_path / ROLES_FILE).with_suffix(".new")
+    draft.symlink_to("/dev/full")  # a real write that fails with "no space left on device"
+    role = Role("collect", FOREVER)
+    with supervised(role, tmp_path) as thread:
+        wait_for(lambda: role.process is not None, "the role")
+        assert role.process is not None
+        os.kill(role.process.pid, signal.SIGKILL)
+        wait_for(lambda: role.restarts == 1 and role.process is not None, "the role to come back")
+        assert thread.is_alive()
+        assert written_pid(tmp_path) is None
+        draft.unlink()
+        wait_for(lambda: role.process is not None and written_pid(tmp_path) == role.process.pid, "the file")
+
+
+def test_a_role_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> None:
+    missing = tmp_path / "program"
+    role = Role("collect", [str(missing)])
+    with supervised(role, tmp_path) as thread:
+        wait_for(lambda: role.due > 0, "the first try")
+        assert thread.is_alive()
+        missing.write_text(f"#!{sys.executable}\nimport signal; signal.pause()\n")
+        missing.chmod(0o755)
+        role.due = 0.0  # as if the pause were over
+        wait_for(lambda: role.process is not None, "the role")

@@ -38,6 +38,7 @@ _SMALL_WORDS_OF_OTHERS = frozenset(
     non di per een het niet van dat op os um uma com och att som av er ikke til og på ve bir
     """.split()  # noqa: SIM905
 )
+_ALL_SMALL_WORDS = _SMALL_WORDS | _SMALL_WORDS_OF_OTHERS
 _LONGEST = 2_000
 """Characters that are looked at."""
 _SURE_SCORE = 800
@@ -82,11 +83,11 @@ class LanguageFinder:
     def enrich(self, drafts: Sequence[Draft]) -> None:
         """Fill in `language` from `tokens` and `text`."""
         for draft in drafts:
-            small = len(_SMALL_WORDS & draft.words)
+            small = _ALL_SMALL_WORDS & draft.words
             english = (
-                small >= 3
-                and small * 8 >= len(draft.tokens)
-                and _SMALL_WORDS_OF_OTHERS.isdisjoint(draft.words)
+                len(small) >= 3
+                and len(small) * 8 >= len(draft.tokens)
+                and _SMALL_WORDS_OF_OTHERS.isdisjoint(small)
             )
             draft.language = _ENGLISH if english else self.find(draft.text)
 

@@ -65,20 +65,21 @@ def spans(text: str) -> list[tuple[str, int, int]]:
 def located(text: str) -> Located:
     """Return tokens, their starts and their ends as three lists: `spans`, at the price of `tokens`."""
     if text.isascii():
-        return _split(_ASCII_TOKEN if _has_link(text) else _ASCII_TOKEN_WITHOUT_LINKS, text)
+        linked = _has_link(text)
+        return _split(_ASCII_TOKEN if linked else _ASCII_TOKEN_WITHOUT_LINKS, text, linked)
     if _HIDDEN.isdisjoint(text) and unicodedata.is_normalized("NFKC", text):
-        return _split(_TOKEN, text)
+        return _split(_TOKEN, text, _has_link(text))
     plain, begins, ends = _normalized_with_origins(text)
-    found, starts, stops = _split(_TOKEN, plain)
+    found, starts, stops = _split(_TOKEN, plain, _has_link(plain))
     return found, [begins[start] for start in starts], [ends[stop - 1] for stop in stops]
 
 
-def _split(expression: "re.Pattern[str]", text: str) -> Located:
+def _split(expression: "re.Pattern[str]", text: str, linked: bool) -> Located:
     # Gaps and tokens by turns: where each ends is the sum of the lengths so far.
     pieces = expression.split(text)
     borders = list(accumulate(map(len, pieces)))
     found, starts, ends = pieces[1::2], borders[:-1:2], borders[1::2]
-    if _has_link(text):
+    if linked:
         kept = [at for at, piece in enumerate(found) if not _is_link(piece)]
         found = [found[at] for at in kept]
         starts, ends = [starts[at] for at in kept], [ends[at] for at in kept]

@@ -122,6 +122,7 @@ def _charts(
     links = [link(view, each.tally.mentions) for each in shown.intervals]
     shared: dict[str, object] = {
         "times": times,
+        "partial": [at for at, each in enumerate(shown.intervals) if each.partial],
         "gaps": [
             {"since": to_ms(gap.since), "until": to_ms(gap.until), "label": f"{gap.source}: {gap.why}"}
             for gap in shown.gaps

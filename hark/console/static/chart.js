@@ -4,8 +4,8 @@
 //     "series": [{ "label": "Southwest", "values": [1, null, …], "colour": 0, "links": ["/search?…", …] }],
 //     "band": { "low": [...], "high": [...], "label": "expected" },
 //     "gaps": [{ "since": ms, "until": ms, "label": "x: rate limited" }],
-//     "notes": [{ "at": ms, "label": "storm" }], "zero": true, "unit": "%" }
-// `band`, `gaps`, `notes`, `links` may be left out. Figures with the same data-sync share one cursor.
+//     "notes": [{ "at": ms, "label": "storm" }], "partial": [0], "zero": true, "unit": "%" }
+// `band`, `gaps`, `notes`, `partial` (places of intervals that are cut short), `links` may be left out. Figures with the same data-sync share one cursor.
 
 import { ask } from "/static/http.js";
 
@@ -157,7 +157,7 @@ function name(u, data, c) {
 function show(u, data, tip) {
   const at = u.cursor.idx;
   if (at === null || at === undefined || u.cursor.left < 0) { tip.hidden = true; return; }
-  const lines = [day.format(data.times[at])];
+  const lines = [named(data, at)];
   for (const one of data.series) lines.push(`${one.label}: ${said(one.values[at], data.unit)}`);
   if (data.band && data.band.low[at] !== null) lines.push(`${data.band.label ?? "expected"}: ${said(data.band.low[at], data.unit)} – ${said(data.band.high[at], data.unit)}`);
   for (const gap of data.gaps ?? []) if (gap.since <= data.times[at] && data.times[at] < gap.until) lines.push(`not covered: ${gap.label}`);
@@ -166,6 +166,8 @@ function show(u, data, tip) {
   tip.style.top = "4px";
   tip.style.left = `${u.cursor.left > u.over.clientWidth / 2 ? u.cursor.left - tip.offsetWidth - 12 : u.cursor.left + 12}px`;
 }
+
+const named = (data, at) => day.format(data.times[at]) + (data.partial?.includes(at) ? " *" : "");
 
 const said = (value, unit = "") => (value === null || value === undefined ? "–" : count.format(value) + unit);
 
@@ -184,9 +186,9 @@ function tabulate(figure, data) {
     const head = table.createTHead().insertRow();
     for (const title of ["Time", ...data.series.map((one) => one.label)]) head.append(Object.assign(document.createElement("th"), { textContent: title, scope: "col" }));
     const body = table.createTBody();
-    data.times.forEach((time, at) => {
+    data.times.forEach((_, at) => {
       const row = body.insertRow();
-      row.insertCell().textContent = day.format(time);
+      row.insertCell().textContent = named(data, at);
       for (const one of data.series) {
         const cell = row.insertCell();
         cell.className = "n";

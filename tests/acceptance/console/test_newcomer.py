@@ -82,3 +82,11 @@ def test_a_topic_that_is_not_there_is_told_where_nothing_was_found(screen: Open)
     page = screen("partner").open("/search?q=brand:nobodys&last=7d")
     expect(page.get_by_role("main")).to_contain_text("No mention matches")
     expect(page.get_by_role("main")).not_to_contain_text("names no brand")
+
+
+def test_a_day_that_the_range_cuts_short_is_no_slump(screen: Open) -> None:
+    page = screen("analyst").open("/trends?last=7d&interval=1d")
+    expect(page.get_by_text("point", exact=False).filter(has_text="not whole")).to_be_visible(timeout=20_000)
+    page.locator("#volume summary").click()
+    expect(page.locator("#volume tbody tr").first).to_contain_text("*")
+    expect(page.locator("#volume tbody tr").nth(1)).not_to_contain_text("*")

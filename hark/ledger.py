@@ -14,6 +14,7 @@ from hark.core.change import ENRICHED, MENTIONS, REJECTED
 from hark.core.mention import source_of
 from hark.core.protocols import Books, Bus, Store
 from hark.state import State
+from hark.state.database import storable
 
 ENRICH_GROUP = "hark.enrich"
 INDEX_GROUP = "hark.index"
@@ -113,7 +114,7 @@ class Ledger:
         return _add_up(collected, in_store, rejected, pending)
 
     def _keys(self, topic: str, start: dict[int, int] | None, end: dict[int, int]) -> Iterator[str]:
-        return (record.key for record in self._bus.read(topic, start, end))
+        return (storable(record.key) for record in self._bus.read(topic, start, end))
 
 
 def advance(bus: Bus, state: State) -> int:

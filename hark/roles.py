@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
+import msgspec
 import structlog
 
 from hark import metrics
@@ -44,6 +45,7 @@ INDEX_BATCH = 2_000  # a server of an index answers few large requests sooner th
 POLL_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 _REMEMBERED_IDS = 100_000
+_LONGEST_ORIGINAL_BYTES = 12_000_000  # a third more as text in JSON, it fits into a message of the log
 
 
 class Tagger(Protocol):
@@ -234,9 +236,12 @@ def publish_items(bus: Bus, items: Sequence[Item], topic: str = ENRICHED) -> Non
 
 
 def publish_rejected(bus: Bus, rejected: Sequence[Rejected]) -> None:
-    """Append `rejected` to the topic of that name; returns when they are durable."""
+    """Append `rejected` to the topic of that name; returns when they are durable.
+
+    Of bytes that are more than a message of the log holds, the first are kept, and the reason says so.
+    """
     if rejected:
-        bus.publish(REJECTED, [(item.id, encode(item)) for item in rejected])
+        bus.publish(REJECTED, [(item.id, encode(_fitting(item))) for item in rejected])
         for item in rejected:
             metrics.rejected.labels(item.stage).inc()
 
@@ -244,6 +249,14 @@ def publish_rejected(bus: Bus, rejected: Sequence[Rejected]) -> None:
 def reject(id: str, stage: str, reason: str, original: bytes, clock: Clock) -> Rejected:
     """Return what goes into the rejected log for one item of a stage."""
     return Rejected(id, source_of(id), stage, reason, original, clock())  # type: ignore[arg-type]
+
+
+def _fitting(item: Rejected) -> Rejected:
+    size = len(item.original)
+    if size <= _LONGEST_ORIGINAL_BYTES:
+        return item
+    reason = f"{item.reason}; of its {size:,} bytes the first {_LONGEST_ORIGINAL_BYTES:,} are kept here"
+    return msgspec.structs.replace(item, reason=reason, original=item.original[:_LONGEST_ORIGINAL_BYTES])
 
 
 def _tag(records: Sequence[Record], chain: Tagger, clock: Clock) -> tuple[list[Item], list[Rejected]]:

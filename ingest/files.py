@@ -1,6 +1,7 @@
 """Files of mentions, JSONL or CSV: what `hark import` reads, and a source that follows files as they grow."""
 
 import csv
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -103,7 +104,7 @@ def read_file(
                     )
                 outcome: Change | Rejected = change_of(line(), source, default_id, clock())
             except RefusedError as error:
-                reason = f"{path.name} line {lines.number}: {error}"
+                reason = f"{_name_of(path.name)} line {lines.number}: {error}"
                 outcome = Rejected(default_id, source, "ingest", reason, raw, clock())
             yield Piece(outcome, lines.offset, lines.number)
 
@@ -139,6 +140,8 @@ def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Cha
     id = _full_id(line.id, name) or f"{name}:{default_id.partition(':')[2]}"
     if len(id.encode("utf-8", "replace")) > _LONGEST_ID_BYTES:
         raise RefusedError(f"id: longer than {_LONGEST_ID_BYTES} bytes: {id[:60]!r}…")
+    if "\0" in id:
+        raise RefusedError(f"id: holds a NUL character: {id[:60]!r}")
     author = Author(handle=line.author.removeprefix("@")) if isinstance(line.author, str) else line.author
     mention = Mention(
         id=id,
@@ -217,7 +220,7 @@ class FilesSource:
     def _read_one(
         self, path: Path, places: dict[str, tuple[int, int]], stop: threading.Event
     ) -> Iterator[Batch]:
-        name = str(path)
+        name = _name_of(path)
         offset, number = places.get(name, (0, 0))
         # The content of a growing file has no lasting hash: its name stands for it.
         marker = blake2b(name.encode(), digest_size=8).hexdigest()
@@ -362,6 +365,11 @@ def _batch(pieces: Iterable[Piece], places: Mapping[str, tuple[int, int]]) -> Ba
         msgspec.json.encode(places).decode(),
         [outcome for outcome in outcomes if isinstance(outcome, Rejected)],
     )
+
+
+def _name_of(path: str | Path) -> str:
+    """Return a file's name as text; bytes that are no UTF-8, as archives from elsewhere bring them, in hexadecimal."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _full_id(id: str | int | None, source: str) -> str | None:

@@ -174,7 +174,7 @@ class State:
             standing = _offsets(connection, topic)
             if any(standing.get(partition, 0) != before.get(partition, 0) for partition in after):
                 return False
-            distinct = list(dict.fromkeys(ids))
+            distinct = list(dict.fromkeys(map(storable, ids)))
             fresh = self._missing(connection, ledger_ids, distinct)
             if fresh:
                 connection.execute(sa.insert(ledger_ids), [{"id": id} for id in fresh])
@@ -214,7 +214,8 @@ class State:
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are in the register."""
         with self.read() as connection:
-            return set(ids) - set(self._missing(connection, ledger_ids, list(dict.fromkeys(ids))))
+            missing = set(self._missing(connection, ledger_ids, list(dict.fromkeys(map(storable, ids)))))
+            return {id for id in ids if storable(id) not in missing}
 
     def registered_ids(self) -> Iterator[str]:
         """Yield every id of the register."""
@@ -245,6 +246,11 @@ class State:
             chunk = ids[start : start + _CHUNK]
             found.update(connection.scalars(sa.select(table.c.id).where(table.c.id.in_(chunk))))
         return [id for id in ids if id not in found]
+
+
+def storable(id: str) -> str:
+    """Return an id as the register keeps it: PostgreSQL takes no NUL, and no store a mention whose id holds one."""
+    return id.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _offsets(connection: sa.Connection, topic: str) -> dict[int, int]:

@@ -71,6 +71,12 @@ class StateContract:
         assert sorted(state.rejected_ids()) == ["x:1", "x:2"]
         assert state.known(["x:1", "x:3"]) == {"x:1"}
 
+    def test_an_id_with_a_nul_counts_once_too(self, state: State) -> None:
+        assert state.register("mentions", {}, {0: 2}, ["x:a\0b", "x:c"], rejected=False)
+        assert state.register("rejected", {}, {0: 1}, ["x:a\0b"], rejected=True)
+        assert state.totals(["mentions"])[0] == {"x": 2}
+        assert state.known(["x:a\0b", "x:c", "x:\0"]) == {"x:a\0b", "x:c"}
+
     def test_concurrent_registration_counts_each_id_once(
         self, state: State, reopen: Callable[[], State]
     ) -> None:

@@ -1,6 +1,7 @@
 """Files as a source: followed as they grow, from offset and line number."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from hark.core.change import Rejected, Seen
+from hark.core.change import Rejected, Seen, encode
 from hark.core.errors import RefusedError, SettingsError
 from hark.core.mention import Author
 from hark.core.protocols import Source
@@ -110,6 +111,7 @@ def test_reading_on_from_any_line_gives_the_rest(tmp_path: Path) -> None:
         ('{"text": "a", "source": "a b"}', "source: expected a short name"),
         ('{"text": "a", "created_at": "1905-01-01T00:00:00Z"}', "created_at: expected a time from 1970"),
         (json.dumps({"text": "a", "id": "i" * 600}), "id: longer than 512 bytes"),
+        ('{"text": "a", "id": "a\\u0000b"}', "id: holds a NUL character"),
         ('{"text": "\\ud800"}', "no JSON object"),
         ('{"text": "a", "x": ' + "[" * 5_000 + "]" * 5_000 + "}", "no JSON object: maximum recursion depth"),
     ],
@@ -121,6 +123,19 @@ def test_what_is_wrong_with_a_line_is_said(tmp_path: Path, line: str, reason: st
     assert isinstance(piece.outcome, Rejected)
     assert f"bad.jsonl line 1: {reason}" in piece.outcome.reason
     assert piece.outcome.original == line.encode()
+
+
+def test_a_file_whose_name_is_no_utf_8_is_followed_as_any_other(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xe4rz.jsonl"))
+    path.write_text('{"text": "late"}\n{"no": "text"}\n')
+    feed = files.build("feed", Options(paths=(str(tmp_path / "*.jsonl"),)), [])
+    batch = next(feed.read(None, threading.Event()))
+    (change,), (refused,) = batch.changes, batch.rejected
+    assert "m\\xe4rz.jsonl line 2" in refused.reason
+    assert encode(change)
+    assert encode(refused)
+    rest = feed.read(batch.cursor, threading.Event())
+    assert next(rest).changes == []
 
 
 def test_a_pattern_that_names_no_file_is_answered(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from hark.core.protocols import Batch
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
-from hark.roles import Collector, enrich_loop, index_loop
+from hark.roles import Collector, enrich_loop, index_loop, publish_rejected
 from hark.state import State, open_state
+from ingest.files import read_file
 from sinks import open_store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -278,5 +279,20 @@ def test_one_mention_that_cannot_be_tagged_costs_itself_alone(tmp_path: Path, si
     assert [record.key for record in bus.read(REJECTED)] == ["feed:0"]
     tagged = sorted(key_of(decode_item(record.value)) for record in bus.read(ENRICHED))
     assert tagged == [f"feed:{n}" for n in range(1, size)]
+    for part in (bus, store, state):
+        part.close()
+
+
+def test_a_line_longer_than_a_message_of_the_log_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "feed.jsonl"
+    path.write_text('{"text": "' + "x" * 13_000_000 + '"}\n{"text": "fine"}\n')
+    bus, store, state = _open(tmp_path)
+    outcomes = [piece.outcome for piece in read_file(path, "feed", "m")]
+    publish_rejected(bus, [outcome for outcome in outcomes if isinstance(outcome, Rejected)])
+    (record,) = bus.read(REJECTED)
+    refused: Rejected = decode_rejected(record.value)
+    assert refused.original == b'{"text": "' + b"x" * (12_000_000 - 10)
+    assert "a line of 13,000,013 bytes" in refused.reason
+    assert "the first 12,000,000 are kept" in refused.reason
     for part in (bus, store, state):
         part.close()

@@ -63,7 +63,8 @@ class Cues:
             for phrase, entry in pairs:
                 where, key = (parts, phrase.strip("*")) if phrase[0] == "*" else (phrases, phrase)
                 where.setdefault(key, {})[number, entry] = None
-        self._lists = len(lists)
+        # Becomes the lists of each scan, in half the time that a comprehension takes.
+        self._nothing: tuple[tuple[Cue, ...], ...] = ((),) * len(lists)
         self._hiding = tuple(hiding)
         self._symbols = _Symbols(phrases)
         patterns: dict[str, list[tuple[int, int]]] = {}
@@ -86,7 +87,7 @@ class Cues:
         return draft.cues
 
     def _scan(self, tokens: Sequence[str]) -> list[list[Cue]]:
-        found: list[list[Cue]] = [[] for _ in range(self._lists)]
+        found: list[list[Cue]] = list(map(list, self._nothing))
         line = "".join(map(self._symbols.__getitem__, tokens))
         matches = self._automaton.find_matches_as_indexes(line, overlapping=True)
         owners_of = self._owners

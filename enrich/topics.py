@@ -180,8 +180,10 @@ class Topics:
     ) -> tuple[float, list[Piece]]:
         """Return a topic's evidence in sum, and its pieces, the strongest first."""
         tokens, weights, event = draft.tokens, self._weights, self._events[node]
-        if len(cues) == 1 and not pairs and not event:
+        if len(cues) == 1 and not pairs:
             entry, first, last = cues[0]
+            if event and negated(tokens, first, _BEFORE) and self._taken_back(draft, first):
+                return 0.0, []
             return weights[entry], [(weights[entry], first, last)]
         spoke: dict[tuple[int, str, int], Piece] = {}
         denied: list[int] = []

@@ -12,6 +12,7 @@ placed by its handles and its name alone.
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 
 from enrich import Context
 from enrich.cues import NEGATORS, negated
@@ -32,6 +33,7 @@ _WORDS = {
     word: re.compile(rf"\b{word}\b")
     for word in ("but", "however", "although", "though", "except", "while", "whereas", "yet")
 }
+_entry = itemgetter(0)
 
 
 class Aspects:
@@ -75,8 +77,7 @@ class Aspects:
     def _clauses(self, draft: Draft) -> list[tuple[float, int, int]]:
         """Return each clause's sum of weights, beginning and end; nothing for a text of one mood."""
         cues = self._cues.scan(draft)[LEXICON]
-        entries = [cue[0] for cue in cues]
-        if self._pleased.isdisjoint(entries) or self._displeased.isdisjoint(entries):
+        if self._pleased.isdisjoint(map(_entry, cues)) or self._displeased.isdisjoint(map(_entry, cues)):
             return []
         denies = not NEGATORS.isdisjoint(draft.words)
         felt: list[tuple[float, int]] = []

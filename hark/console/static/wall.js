@@ -154,7 +154,7 @@ async function showCounts() {
     showMoods(counts.moods);
     showRising(counts);
     showSources(counts.sources);
-    newest = Date.parse(counts.newest ?? 0) || 0;
+    newest = counts.newest ? Date.parse(counts.newest) : 0;
     const old = Date.now() - newest > SILENT_MS;
     const dead = counts.sources.length > 0 && counts.sources.every((one) => one.silent);
     tellTrouble(dead ? `No source answers${newest ? `; the newest mention was collected ${at(counts.newest)}` : ""}.` : old ? (newest ? `Nothing new since ${at(counts.newest)}.` : "No mention was collected yet.") : "", dead);

@@ -1,15 +1,20 @@
 """What somebody meets who has never seen the console: without the keys, on a phone, with a session that has ended."""
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from hark import settings
 from hark.alerts.incidents import Incident
 from hark.query import parse
+from hark.state import open_state
+from hark.state.people import People
 from hark.wiring import store_of
-from tests.support.browser import Screen, check_axe, shoot
+from tests.acceptance.console.conftest import PASSWORD
+from tests.support.browser import Contexts, Screen, check_axe, shoot
 from tests.support.center import Center, wait_for
 
 Open = Callable[[str], Screen]
@@ -90,3 +95,31 @@ def test_a_day_that_the_range_cuts_short_is_no_slump(screen: Open) -> None:
     page.locator("#volume summary").click()
     expect(page.locator("#volume tbody tr").first).to_contain_text("*")
     expect(page.locator("#volume tbody tr").nth(1)).not_to_contain_text("*")
+
+
+def test_a_center_that_has_nothing_yet_says_how_to_begin(contexts: Contexts, tmp_path: Path) -> None:
+    empty = Center(tmp_path)
+    with closing(open_state("embedded", empty.data)) as state:
+        People(state).add("amy", "admin", PASSWORD)
+    console = empty.start("console", "--port", str(empty.port))
+    address = (
+        f"http://localhost:{empty.port}"  # another host than the shared center's, so that no cookie is lost
+    )
+    try:
+        one = Screen(contexts.of("nobody"), address)
+        wait_for(lambda: answers(one, address), "the console")
+        one.page.context.request.post(f"{address}/login", form={"name": "amy", "password": PASSWORD})
+        expect(one.open("/feed").get_by_text("No source is set up: enable one")).to_be_visible()
+        expect(one.open("/wall").get_by_text("No mention was collected yet.")).to_be_visible(timeout=20_000)
+        assert not one.wrong
+        one.page.close()
+    finally:
+        console.terminate()
+        console.wait()
+
+
+def answers(one: Screen, address: str) -> bool:
+    try:
+        return one.page.context.request.get(f"{address}/login").ok
+    except Error:
+        return False

@@ -127,6 +127,9 @@ class Collector:
 
     def _read(self) -> None:
         name = self._source.name
+        if self._source.firehose:
+            # What was published last, before this process began, is not registered: its deletion would pass as foreign.
+            done(partial(advance, self._bus, self._state), self._stop, "ledger")
         cursor = wait_out(lambda: [self._state.cursor(name)], self._stop, "state")
         if cursor is None:
             return

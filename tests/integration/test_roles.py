@@ -22,6 +22,7 @@ from hark.core.change import (
     Edited,
     Rejected,
     Seen,
+    decode_change,
     decode_item,
     decode_rejected,
     key_of,
@@ -202,6 +203,17 @@ def test_a_firehose_keeps_what_matches_and_the_deletions_of_that(tmp_path: Path)
     assert [record.key for record in bus.read(MENTIONS)] == ["feed:1", "feed:1"]
     (condition,) = state.source_states()
     assert (condition.published, condition.unmatched, condition.cursor) == (2, 2, "2")
+    for part in (bus, store, state):
+        part.close()
+
+
+def test_a_firehose_that_was_killed_keeps_the_deletion_of_what_it_published_last(tmp_path: Path) -> None:
+    bus, store, state = _open(tmp_path)
+    batches = [[Seen(mention(1, "southwest"))], [Deleted("feed:1", "by its author", NOON)]]
+    for known in (batches[:1], batches):  # the second process knows only what the first one left on the disk
+        feed = Feed(known, firehose=True)
+        Collector(feed, bus, state, lambda m: "southwest" in m.text, threading.Event()).run()
+    assert [type(decode_change(record.value)) for record in bus.read(MENTIONS)] == [Seen, Deleted]
     for part in (bus, store, state):
         part.close()
 

@@ -50,7 +50,7 @@ def command(data: Path, seed: int, port: int) -> None:
     """See Hark work: two weeks of simulated mentions of three airlines, then live.
 
     Three platforms are simulated, with the rhythm of day and week, conversations, several languages, and
-    incidents whose complaints swell and fade: one is nearly over when you start, and one begins two minutes later,
+    incidents whose complaints swell and fade: one is over or nearly so when you start, one begins two minutes later,
     is found and told of after about ten (hark-demo/alerts.jsonl), and is over within four hours.
     Everything else is real: the log, the enrichment, the store. Meanwhile, in another terminal:
 

@@ -63,7 +63,12 @@ FIELDS: tuple[FieldInfo, ...] = (
     FieldInfo("intent", "word", "what its author wants, as tagged", "intent:complaint"),
     FieldInfo("journey", "word", "the stage of the customer's journey, as tagged", "journey:boarding"),
     FieldInfo("urgency", "word", "how urgent it is, as tagged", "urgency:high"),
-    FieldInfo("priority", "number", "0 to 100: how soon to look at it, by tone, urgency, intent and reach", "priority>=70"),
+    FieldInfo(
+        "priority",
+        "number",
+        "0 to 100: how soon to look at it, by tone, urgency, intent and reach",
+        "priority>=70",
+    ),
     FieldInfo("source", "word", "where it was collected, by its name in sources.toml", "source:reddit"),
     FieldInfo(
         "kind",

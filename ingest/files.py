@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from glob import glob
 from hashlib import blake2b
 from pathlib import Path
@@ -55,6 +56,14 @@ class Line(Struct, frozen=True):
     client: str | None = None
 
 
+class Claims(Struct, frozen=True):
+    """What a line says of who it is, whatever else is wrong with it."""
+
+    id: Any = None
+    source: Any = None
+    edit: Any = None
+
+
 class Piece(Struct, frozen=True):
     """What one line became, and how far the file is read after it."""
 
@@ -71,6 +80,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(Line).decode
+_claims = msgspec.json.Decoder(Claims).decode
 FIELDS = frozenset(field.name for field in msgspec.structs.fields(Line))
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
@@ -94,7 +104,7 @@ def read_file(
         header = file.readline(_LONGEST_READ_BYTES) if is_csv(path) else b""
         file.seek(max(offset, len(header)))
         lines = _Lines(iter(lambda: file.readline(_LONGEST_READ_BYTES), b""), file.tell(), number, whole)
-        for raw, line in _parse_csv(lines, header, form) if is_csv(path) else _parse_jsonl(lines):
+        for raw, line, claim in _parse_csv(lines, header, form) if is_csv(path) else _parse_jsonl(lines):
             lines.number += 1
             default_id = f"{source}:{marker}-{lines.number}"
             try:
@@ -105,7 +115,8 @@ def read_file(
                 outcome: Change | Rejected = change_of(line(), source, default_id, clock())
             except RefusedError as error:
                 reason = f"{_name_of(path.name)} line {lines.number}: {error}"
-                outcome = Rejected(default_id, source, "ingest", reason, raw, clock())
+                id, name = _claimed(claim, source, default_id)
+                outcome = Rejected(id, name, "ingest", reason, raw, clock())
             yield Piece(outcome, lines.offset, lines.number)
 
 
@@ -129,7 +140,7 @@ def columns_of(path: Path, form: Form) -> tuple[str, ...]:
 def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Change:
     """Return the change that one line says; raises RefusedError with the reason."""
     name = line.source or source
-    if not name or len(name) > 64 or any(c in ": /\\" or not c.isprintable() for c in name):
+    if not _is_name(name):
         raise RefusedError(f"source: expected a short name without spaces and colons, found {name[:80]!r}")
     if not line.text.strip():
         raise RefusedError("text: it is empty")
@@ -137,11 +148,7 @@ def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Cha
         value = getattr(line, field)
         if value is not None and not EARLIEST <= value <= LATEST:
             raise RefusedError(f"{field}: expected a time from 1970 to 9999, found {value.isoformat()}")
-    id = _full_id(line.id, name) or f"{name}:{default_id.partition(':')[2]}"
-    if len(id.encode("utf-8", "replace")) > _LONGEST_ID_BYTES:
-        raise RefusedError(f"id: longer than {_LONGEST_ID_BYTES} bytes: {id[:60]!r}…")
-    if "\0" in id:
-        raise RefusedError(f"id: holds a NUL character: {id[:60]!r}")
+    id = _id_in(line.id, name, default_id)
     author = Author(handle=line.author.removeprefix("@")) if isinstance(line.author, str) else line.author
     mention = Mention(
         id=id,
@@ -248,6 +255,37 @@ def build(name: str, options: Options, brands: Sequence[Brand]) -> Source:
     return FilesSource(name, options)
 
 
+def _claimed(claim: "_Claim", source: str, default_id: str) -> tuple[str, str]:
+    """Return id and source of a refused line: those of the mention that it would have been, where it says them.
+
+    So it no longer counts as refused once it was taken with other options. An edit keeps its place in the file for
+    an id: its mention is there, and would hide that the edit was refused.
+    """
+    try:
+        said = claim()
+        name = said.source or source
+        first = said.edit in (None, 0, "0")
+        if first and isinstance(said.id, str | int | None) and isinstance(name, str) and _is_name(name):
+            return _id_in(said.id, name, default_id), name
+    except (RefusedError, msgspec.DecodeError, UnicodeError, RecursionError):
+        pass  # what is said of the line is why it was refused
+    return default_id, source
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= 64 and all(c not in ": /\\" and c.isprintable() for c in name)
+
+
+def _id_in(id: str | int | None, source: str, default_id: str) -> str:
+    """Return the whole id of a mention; raises RefusedError for one that no store takes."""
+    full = _full_id(id, source) or f"{source}:{default_id.partition(':')[2]}"
+    if len(full.encode("utf-8", "replace")) > _LONGEST_ID_BYTES:
+        raise RefusedError(f"id: longer than {_LONGEST_ID_BYTES} bytes: {full[:60]!r}…")
+    if "\0" in full:
+        raise RefusedError(f"id: holds a NUL character: {full[:60]!r}")
+    return full
+
+
 class _Lines:
     """Physical lines with the place after them; `number` counts logical ones (a quoted field may hold breaks)."""
 
@@ -269,22 +307,22 @@ class _Lines:
         self.ended = True
 
 
-def _parse_jsonl(lines: _Lines) -> "Iterator[tuple[bytes, _Parse]]":
+def _parse_jsonl(lines: _Lines) -> "Iterator[tuple[bytes, _Parse, _Claim]]":
     for line in lines:
         lines.raw = b""
         if line.strip():
-            yield line, lambda line=line: from_json(line)  # type: ignore[misc]
+            yield line, partial(from_json, line), partial(_claims, line)
         else:
             lines.number += 1
 
 
-def _parse_csv(lines: _Lines, first: bytes, form: Form) -> "Iterator[tuple[bytes, _Parse]]":
+def _parse_csv(lines: _Lines, first: bytes, form: Form) -> "Iterator[tuple[bytes, _Parse, _Claim]]":
     try:
         header = header_of(first, form)
     except RefusedError as error:
         for line in lines:
             lines.raw = b""
-            yield line, _refusing(str(error))
+            yield line, _refusing(str(error)), Claims
         return
     csv.field_size_limit(_LONGEST_READ_BYTES)
     # Bytes that are not in the encoding travel as surrogates through the reader, and are refused with their row.
@@ -298,16 +336,21 @@ def _parse_csv(lines: _Lines, first: bytes, form: Form) -> "Iterator[tuple[bytes
             return
         except csv.Error:  # the reader goes on with the next line
             raw, lines.raw = lines.raw, b""
-            yield raw, _refusing("a carriage return stands in a cell without quotes")
+            yield raw, _refusing("a carriage return stands in a cell without quotes"), Claims
             continue
         raw = lines.raw
         if lines.ended:  # the file ended within quotes
             if lines.whole or len(raw) > LONGEST_LINE_BYTES:
-                yield raw, _refusing("a quote is opened and never closed; all that follows it is refused")
+                reason = "a quote is opened and never closed; all that follows it is refused"
+                yield raw, _refusing(reason), Claims
             return
         lines.raw = b""
         if row:
-            yield raw, lambda row=row: _from_row(header.names, row, form)  # type: ignore[misc]
+            yield (
+                raw,
+                partial(_from_row, header.names, row, form),
+                partial(_row_claims, header.names, row, form),
+            )
 
 
 def _refusing(reason: str) -> "_Parse":
@@ -318,6 +361,7 @@ def _refusing(reason: str) -> "_Parse":
 
 
 _Parse = Callable[[], Line]
+_Claim = Callable[[], Claims]
 
 
 def from_json(line: bytes) -> Line:
@@ -349,6 +393,15 @@ def _from_row(names: Sequence[str], row: list[str], form: Form) -> Line:
         return msgspec.convert(table, Line, strict=False)
     except msgspec.ValidationError as error:
         raise RefusedError(_plain(error)) from error
+
+
+def _row_claims(names: Sequence[str], row: list[str], form: Form) -> Claims:
+    said = {
+        name: cell_of(name, cell, form)
+        for name, cell in zip(map(field_of, names), row, strict=False)
+        if cell and name in Claims.__struct_fields__
+    }
+    return Claims(**said)
 
 
 def _plain(error: msgspec.ValidationError) -> str:

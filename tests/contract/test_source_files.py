@@ -125,6 +125,38 @@ def test_what_is_wrong_with_a_line_is_said(tmp_path: Path, line: str, reason: st
     assert piece.outcome.original == line.encode()
 
 
+def test_a_refused_line_has_the_id_that_it_gets_when_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "survey.csv"
+    path.write_bytes("id;source;text\n7;;sp\xe4t\n;desk;sp\xe4t\n".encode("windows-1252"))
+    outcomes = [piece.outcome for piece in read_file(path, "survey", "m")]
+    refused = [(one.id, one.source) for one in outcomes if isinstance(one, Rejected)]
+    assert refused == [("survey:7", "survey"), ("desk:m-2", "desk")]
+    outcomes = [piece.outcome for piece in read_file(path, "survey", "m", form=Form("windows-1252"))]
+    taken = [(one.mention.id, one.mention.source) for one in outcomes if isinstance(one, Seen)]
+    assert taken == refused
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        ('{"id": 7, "text": ""}', "survey:7"),
+        ('{"id": 7, "text": "", "edit": 2}', "survey:m-1"),
+        ('{"id": [7], "text": "a"}', "survey:m-1"),
+        ('{"id": "a\\u0000b", "text": "a"}', "survey:m-1"),
+        ('{"id": 7, "source": "a b", "text": "a"}', "survey:m-1"),
+        ('{"id": 7, "text": "a"', "survey:m-1"),
+    ],
+)
+def test_a_refused_line_is_named_by_its_place_where_its_mention_has_no_id_to_say(
+    tmp_path: Path, line: str, id: str
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(line)
+    (piece,) = read_file(path, "survey", "m")
+    assert isinstance(piece.outcome, Rejected)
+    assert piece.outcome.id == id
+
+
 def test_a_file_whose_name_is_no_utf_8_is_followed_as_any_other(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xe4rz.jsonl"))
     path.write_text('{"text": "late"}\n{"no": "text"}\n')

@@ -22,6 +22,7 @@ from hark.bus.rules import (
     SESSION_SECONDS,
     check_name,
     check_share,
+    decode,
     encode,
     member_name,
     too_large,
@@ -422,8 +423,9 @@ def _poll(consumer: Any, limit: int, timeout_seconds: float) -> list[Record]:
     for message in messages:
         error = message.error()
         if error is None:
-            key, (_, stamp) = message.key().decode(), message.timestamp()
-            records.append(Record(message.partition(), message.offset(), key, message.value() or b"", stamp))
+            key, value = decode(message.key(), message.value())
+            _, stamp = message.timestamp()
+            records.append(Record(message.partition(), message.offset(), key, value, stamp))
         elif error.code() in _PASSING or error.retriable():
             _LOG.info("polling goes on after: %s", error)
         else:

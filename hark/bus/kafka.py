@@ -20,6 +20,7 @@ from hark.bus.rules import (
     SESSION_SECONDS,
     check_name,
     check_share,
+    decode,
     encode,
     member_name,
     too_large,
@@ -293,7 +294,7 @@ class _Consumer:
         with _translated(self._hosts):
             found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
         return [
-            Record(record.partition, record.offset, record.key.decode(), record.value, record.timestamp)
+            Record(record.partition, record.offset, *decode(record.key, record.value), record.timestamp)
             for records in found.values()
             for record in records
         ]

@@ -36,6 +36,11 @@ def encode(messages: Sequence[tuple[str, bytes]]) -> list[tuple[bytes, bytes]]:
     return encoded
 
 
+def decode(key: bytes | None, value: bytes | None) -> tuple[str, bytes]:
+    """Return key and value as Hark gives them on; a foreign program may have written neither, or a key that is no text."""
+    return (key or b"").decode("utf-8", "replace"), value or b""
+
+
 def too_large(key: str, size: int) -> str:
     """Return the reason why a message of `size` bytes is refused."""
     return f"the message {key[:200]} of {size:,} bytes is larger than the log takes ({MAX_MESSAGE_BYTES:,})"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource
 
 from hark.bus import open_bus
@@ -108,6 +108,20 @@ class KafkaContract(BusContract):
         with pytest.raises(TransientError, match=str(port)):
             bus.publish("topic", messages(1))
         bus.close()
+
+    def test_a_record_of_another_program_without_key_or_value_is_brought_as_empty(
+        self, bus: Bus, topic: str, join: Join, kafka: str
+    ) -> None:
+        bus.publish(topic, messages(1))
+        other = KafkaProducer(bootstrap_servers=kafka)
+        sent = [(None, b"no key"), (b"no value", None), (b"\xff", b"no text")]
+        for key, value in sent:
+            other.send(topic, key=key, value=value)
+        other.flush()
+        other.close()
+        records = take(join(), 4)
+        found = {(record.key, record.value) for record in records}
+        assert found >= {("", b"no key"), ("no value", b""), ("\ufffd", b"no text")}
 
     def test_a_topic_has_the_partitions_and_retention_of_the_settings(
         self, bus: Bus, topic: str, kafka: str

@@ -29,7 +29,7 @@ from hark.query.match import Document, compile_query
 from hark.query.sampling import first_place_below, place, sample_position
 from sinks.elasticsearch_client import Address, Client, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
-from sinks.elasticsearch_mapping import LEAST, Names, id_objection
+from sinks.elasticsearch_mapping import LEAST, Names, id_objection, templates
 from sinks.elasticsearch_write import Writer
 from sinks.groups import check_group, check_interval
 
@@ -120,15 +120,13 @@ def open_store(address: str, data_dir: Path, taxonomy: Taxonomy, generation: int
 
 
 def drop_store(address: str, data_dir: Path, generation: int) -> None:
-    """Delete the indices of one generation and their template."""
+    """Delete the indices of one generation and their templates."""
     del data_dir
     place = _address(address, generation)
     names, client = Names(place.prefix), Client(place, time.sleep)
     try:
-        found = client.ask(
-            "GET", f"/{names.month('*')},{names.heads}", dict[str, Any], ignore_unavailable="true"
-        )
-        for path in (*(f"/{index}" for index in found), f"/_index_template/{names.rows}"):
+        indices = [f"/{index}" for index in Indices(client, names).owned()]
+        for path in (*indices, *(f"/_index_template/{name}" for name in templates(names))):
             with suppress(NotFoundError):
                 client.ask("DELETE", path, dict[str, Any], expected=(404,))
     finally:

@@ -11,7 +11,7 @@ from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Hit
 from sinks.elasticsearch_client import Client, said_by
 from sinks.elasticsearch_heads import Head
-from sinks.elasticsearch_mapping import LAYOUT, Names, heads_index, template
+from sinks.elasticsearch_mapping import LAYOUT, Names, heads_index, templates
 
 T = TypeVar("T")
 
@@ -86,10 +86,19 @@ class Indices:
         self._months: set[str] = set()
 
     def prepare(self) -> None:
-        """Make the template and the index of the heads; SettingsError when they are another Hark's."""
+        """Make the templates and the index of the heads.
+
+        SettingsError when they are another Hark's, or when the heads are gone and the rows are not.
+        """
         self._client.ask("GET", "/", dict[str, Any])
         names = self.names
-        self._client.ask("PUT", f"/_index_template/{names.rows}", dict[str, Any], template(names))
+        indices = self.owned()
+        if indices and names.heads not in indices:
+            problem = "is gone, and those of the mentions are there: it says which were deleted, and counts them all"
+            remedy = "Restore it from a snapshot, or name another prefix at the end of the store's address."
+            raise SettingsError(f"store: the index {names.heads} {problem}. {remedy}")
+        for name, body in templates(names).items():
+            self._client.ask("PUT", f"/_index_template/{name}", dict[str, Any], body)
         self._create(names.heads, heads_index())
         found = self._client.ask("GET", f"/{names.heads}/_mapping", dict[str, _Index])
         if any(index.mappings.meta.get("layout") != LAYOUT for index in found.values()):
@@ -97,6 +106,15 @@ class Indices:
                 "was made by another version of Hark: name another prefix at the end of the store's address"
             )
             raise SettingsError(f"store: the index {names.heads} {problem}")
+
+    def owned(self) -> list[str]:
+        """Return the names of the indices that are there: of the months, and last that of the heads."""
+        wanted = f"/{self.names.month('*')},{self.names.heads}"
+        names_alone = "*.settings.index.uuid"
+        found = self._client.ask(
+            "GET", wanted, dict[str, Any], ignore_unavailable="true", filter_path=names_alone
+        )
+        return sorted(found, key=lambda index: index == self.names.heads)
 
     def make_months(self, months: set[str]) -> None:
         """Make indices that this object has not seen, and let them be searched once they can be."""

@@ -79,15 +79,15 @@ class Names(Struct, frozen=True):
         return f"{self.rows}-{month}"
 
 
-def template(names: Names) -> dict[str, Any]:
-    """Return the index template that every month's index is made from."""
-    settings = {"index": _SETTINGS}
+def templates(names: Names) -> dict[str, dict[str, Any]]:
+    """Return the index templates by name: what every month's index is made from, and that none is made by a write."""
+    # An index that is searched before its shard has started fails the search, and heads that somebody removed would
+    # come back as an index that counts nothing.
+    common = {"priority": 200, "allow_auto_create": False, "_meta": {"layout": LAYOUT}}
+    rows = {"settings": {"index": _SETTINGS}, "mappings": _ROWS}
     return {
-        "index_patterns": [names.month("*")],
-        "priority": 200,
-        "allow_auto_create": False,  # an index that is searched before its shard has started fails the search
-        "template": {"settings": settings, "mappings": _ROWS},
-        "_meta": {"layout": LAYOUT},
+        names.rows: common | {"index_patterns": [names.month("*")], "template": rows},
+        names.heads: common | {"index_patterns": [names.heads]},
     }
 
 

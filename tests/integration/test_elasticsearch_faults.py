@@ -523,3 +523,20 @@ def test_an_index_that_was_removed_is_made_again(stores: Stores) -> None:
         store.write([tagged("x:2")])
     assert store.write([tagged("x:2")]) == []
     assert ids(store.search(parsed("flight"))) == ["x:2"]
+
+
+def test_heads_that_were_removed_are_not_made_again_by_a_write_nor_empty_beside_the_rows(
+    stores: Stores,
+) -> None:
+    store = stores.fresh()
+    store.write([tagged("x:1")])
+    prefix = stores.prefix(store)
+    request("DELETE", f"{stores.url}/{prefix}-heads")
+    with pytest.raises(TransientError, match=f"{prefix}-heads"):
+        store.write([tagged("x:2")])
+    with pytest.raises(SettingsError, match=f"the index {prefix}-heads is gone.*snapshot"):
+        stores.open(prefix)
+    request("DELETE", f"{stores.url}/{prefix}-mentions-2026.11")
+    anew = stores.open(prefix)
+    assert anew.write([tagged("x:2")]) == []
+    assert ids(anew.search(parsed("flight"))) == ["x:2"]

@@ -180,7 +180,7 @@ function follow(data, at) {
 function tabulate(figure, data) {
   const place = figure.querySelector(".alternative");
   if (!place || place.querySelector("table")) return;
-  place.addEventListener("toggle", () => {
+  const fill = () => {
     if (!place.open || place.querySelector("table")) return;
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
@@ -200,7 +200,9 @@ function tabulate(figure, data) {
     const scroll = Object.assign(document.createElement("div"), { className: "scroll" });
     scroll.append(table);
     place.append(scroll);
-  });
+  };
+  place.addEventListener("toggle", fill);
+  fill(); // opened before this script was here
 }
 
 /** Save the chart as a picture. */

@@ -87,7 +87,9 @@ async function explainIt() {
     document.getElementById("explained").replaceChildren(make("p", error.message, { className: "neg told" }));
   }
 }
-explain.addEventListener("toggle", () => { if (explain.open) explainIt(); });
+const explainOpened = () => { if (explain.open) explainIt(); };
+explain.addEventListener("toggle", explainOpened);
+explainOpened(); // opened before this script was here
 
 function fold(details, open = !details.open) {
   details.open = open;

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx2
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.browser import Screen, check_axe, shoot
 
@@ -93,3 +93,14 @@ def test_the_forecast_and_the_gaps_are_had_by_programs(client: Client) -> None:
     found = client("analyst").get("/api/v1/forecast", params={"hours": 6}).json()
     assert found["metric"] == "count"
     assert client("analyst").get("/api/v1/gaps").json() == []
+
+
+def test_a_table_that_was_opened_before_the_chart_was_drawn_is_filled(screen: Open) -> None:
+    one = screen("analyst")
+    library, held = "**/uPlot.iife.min.js", list[Route]()
+    one.page.route(library, lambda route: held.append(route))
+    with one.page.expect_request(library):
+        page = one.open("/trends?last=7d&interval=1d")
+    page.locator("#volume summary").click()
+    held[0].continue_()
+    expect(page.locator("#volume tbody tr")).to_have_count(8)

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.servers import free_ports
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     """Return the first true value of `condition`; fail after `seconds`, saying what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -106,7 +106,7 @@ class Center:
         pids = [pid for pid in self.roles().values() if pid]
         self._up.send_signal(number)
         try:
-            code = self._up.wait(timeout=30)
+            code = self._up.wait(timeout=60)
             wait_for(lambda: not any(_runs(pid) for pid in pids), "the roles to end")
         finally:
             self._kill()
@@ -154,7 +154,7 @@ class Center:
             if status["sources"] and not pending:
                 return status
             patience = patience + 1 if pending == before else 0
-            assert patience < 40, f"{pending} stay pending; {self.log}"
+            assert patience < 120, f"{pending} stay pending; {self.log}"
             before = pending
             time.sleep(0.25)
 

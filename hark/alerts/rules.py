@@ -14,7 +14,7 @@ from hark.alerts.change import Direction
 from hark.alerts.holidays import NONE, Holidays, HolidaysEntry, holidays_of
 from hark.alerts.terms import node_of
 from hark.core.errors import SettingsError
-from hark.core.tree import And, Field, Node, Not, Or, Query
+from hark.core.tree import And, Field, Node, Query, nodes
 from hark.query import QueryError, parse
 from hark.query.explain import text_of
 from hark.settings import read_toml
@@ -334,13 +334,5 @@ def _quiet(entry: RuleEntry, wrong: Any) -> Quiet | None:
     return Quiet(begin, end, entry.time_zone)
 
 
-def _asks_for_times(node: Node) -> bool:
-    match node:
-        case Field(name):
-            return name == "created"
-        case And(children) | Or(children):
-            return any(_asks_for_times(child) for child in children)
-        case Not(child):
-            return _asks_for_times(child)
-        case _:
-            return False
+def _asks_for_times(root: Node) -> bool:
+    return any(isinstance(node, Field) and node.name == "created" for node in nodes(root))

@@ -4,6 +4,7 @@ Text nodes (Term, Wildcard, Phrase, Near) are about the tokens of a mention's ti
 `hark.core.tokens`; all their strings are in the form of tokens already.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -87,3 +88,18 @@ class Query(Struct, frozen=True):
 
     text: str
     root: Node
+
+
+def nodes(root: Node) -> Iterator[Node]:
+    """Yield a tree's nodes, each before those below it, from left to right."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case And(children) | Or(children) | Phrase(children):
+                waiting.extend(reversed(children))
+            case Near(left, right):
+                waiting += [right, left]
+            case Not(child):
+                waiting.append(child)

@@ -1,11 +1,11 @@
 """What each kind of store is asked for a query, what is decided afterwards, and what patterns stand for."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from hark.core.tree import And, Near, Node, Not, Or, Phrase, Query, Wildcard
+from hark.core.tree import And, Query, Wildcard, nodes
 from hark.query import sqlite
 from hark.query.elastic import narrow
 from hark.query.explain import text_of
@@ -55,7 +55,7 @@ def asked_elasticsearch(query: Query) -> Asked:
 def patterns(query: Query, expand: sqlite.Expand) -> list[Pattern]:
     """Return what each pattern of the query stands for in a store; at most sqlite.MOST_TERMS are counted."""
     found = []
-    for pattern in dict.fromkeys(node.pattern for node in _nodes(query.root) if isinstance(node, Wildcard)):
+    for pattern in dict.fromkeys(node.pattern for node in nodes(query.root) if isinstance(node, Wildcard)):
         terms = expand(pattern)
         shown: Sequence[str] = terms or ()
         found.append(Pattern(pattern, tuple(shown[:MOST_SHOWN]), None if terms is None else len(terms)))
@@ -68,17 +68,3 @@ def _decided(query: Query, exact: bool, is_exact: Callable[[Query], bool]) -> tu
     parts = query.root.children if isinstance(query.root, And) else (query.root,)
     slow = tuple(text_of(part) for part in parts if not is_exact(Query("", part)))
     return slow or (text_of(query.root),)
-
-
-def _nodes(root: Node) -> Iterator[Node]:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        match node:
-            case And(children) | Or(children) | Phrase(children):
-                waiting.extend(reversed(children))
-            case Near(left, right):
-                waiting += [right, left]
-            case Not(child):
-                waiting.append(child)

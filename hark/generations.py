@@ -182,15 +182,16 @@ class EveryStore(_Stores):
     Labels and deletions go to every store, so that what is deleted is gone from all of them at once.
     """
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
+    def write(self, items: Sequence[Item], records: Sequence[bytes] = ()) -> list[Refusal]:
         """Write items; refusals as the stores give them, one an item."""
         known = self._watch.now()
         refusals: dict[int, str] = {}
         for number in known.numbers():
             mine = [index for index, item in enumerate(items) if number in _homes(item, known)]
-            store = self._store(number, known)
-            for refusal in store.write([items[index] for index in mine]) if mine else ():
-                refusals[mine[refusal.index]] = refusal.reason
+            if mine:
+                written = [items[index] for index in mine], [records[index] for index in mine if records]
+                for refusal in self._store(number, known).write(*written):
+                    refusals[mine[refusal.index]] = refusal.reason
         return [Refusal(index, refusals[index]) for index in sorted(refusals)]
 
 

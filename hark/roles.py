@@ -59,7 +59,7 @@ class Tagger(Protocol):
 class Writes(Protocol):
     """What `index_loop` needs of the store."""
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
+    def write(self, items: Sequence[Item], records: Sequence[bytes]) -> list[Refusal]:
         """See Store.write."""
         ...
 
@@ -208,7 +208,8 @@ def index_loop(
             continue
         begin = monotonic()
         items, refused = _decode(records, clock)
-        failures = wait_out(partial(store.write, [item for item, _ in items]), stop, "store")
+        write = partial(store.write, [item for item, _ in items], [record for _, record in items])
+        failures = wait_out(write, stop, "store")
         if failures is None:
             return
         for failure in failures:

@@ -165,10 +165,10 @@ class ElasticsearchStore:
         """Close the connections; idempotent."""
         self._client.close()
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
+    def write(self, items: Sequence[Item], records: Sequence[bytes] = ()) -> list[Refusal]:
         """Write items; the next search of this object sees them."""
         try:
-            return self._writer.write(items)
+            return self._writer.write(items, records)
         finally:
             self._unseen = True
 

@@ -21,6 +21,7 @@ LAYOUT = 2
 """Grows when rows of this Hark do not fit into indices of an older one."""
 LONGEST_ID_BYTES = 512
 LEAST, BEYOND = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_TAGGED = b'{"type":"tagged",'
 _MONTHS_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=31)
 
@@ -135,8 +136,14 @@ def id_objection(id: str) -> str | None:
     return None
 
 
-def encoded_hit(item: Tagged) -> msgspec.Raw:
-    """Return the part of a row that is given back; ValueError says why it cannot be stored."""
+def encoded_hit(item: Tagged, record: bytes = b"") -> msgspec.Raw:
+    """Return the part of a row that is given back; ValueError says why it cannot be stored.
+
+    `record` is the item as it lies in the log, if known. As Hark writes it, it is a hit with one more name in front,
+    all in one line, and is not encoded a second time; what another program wrote there is.
+    """
+    if record.startswith(_TAGGED) and b"\n" not in record:
+        return msgspec.Raw(b"{" + record[len(_TAGGED) :])
     try:
         return msgspec.Raw(msgspec.json.encode(Hit(item.mention, item.enrichment)))
     except OverflowError as error:

@@ -42,7 +42,7 @@ class Writer:
         self._indices = indices
         self._taxonomy = taxonomy
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
+    def write(self, items: Sequence[Item], records: Sequence[bytes] = ()) -> list[Refusal]:
         """Write items: heads first, which decide what stands, then rows, then tombstones where rows have left.
 
         A failure between the steps is mended when the items are written again.
@@ -56,7 +56,7 @@ class Writer:
             if reason is None and isinstance(item, Tagged):
                 month = month_of(item.mention)
                 try:
-                    encoded[index] = encoded_hit(item)
+                    encoded[index] = encoded_hit(item, records[index] if records else b"")
                 except ValueError as error:
                     reason = f"cannot be stored: {error}"
             if reason is None:
@@ -76,7 +76,8 @@ class Writer:
         self._write_tombstones(writes)
         # What a refused item had covered stands after all.
         rest = [index for id in refused for index, _, _ in waiting[id] if index not in refusals]
-        for refusal in self.write([items[index] for index in rest]) if rest else ():
+        again = [items[index] for index in rest], [records[index] for index in rest if records]
+        for refusal in self.write(*again) if rest else ():
             refusals[rest[refusal.index]] = refusal.reason
         return _listed(refusals)
 

@@ -91,8 +91,8 @@ class EmbeddedStore:
         self._unforgotten = False
         """Whether the write-ahead log may still hold what was deleted."""
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
-        """Write all items in one transaction; see Store.write."""
+    def write(self, items: Sequence[Item], records: Sequence[bytes] = ()) -> list[Refusal]:
+        """Write all items in one transaction; see Store.write. Rows have a shorter form than `records`."""
         with self._writing, translated(self._path):
             if self._writer is None:
                 raise ValueError("the store is closed")

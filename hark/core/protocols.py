@@ -207,10 +207,12 @@ class Store(Protocol):
     Every method raises TransientError while the store is away.
     """
 
-    def write(self, items: Sequence[Item]) -> list[Refusal]:
+    def write(self, items: Sequence[Item], records: Sequence[bytes] = ()) -> list[Refusal]:
         """Write all items durably; visible to the next search on this store. Per-item failures are returned.
 
         Of two writes with the same id the higher version stands; with equal versions the first one.
+        `records` are the items as they lie in the log, where the caller has them: a store that keeps the same form
+        need not encode them again.
         """
         ...
 

@@ -3,6 +3,7 @@
 The expected answers come from `Reference`: the rules of `Store` over a plain dict, and the matcher in memory.
 """
 
+import json
 import random
 import threading
 from collections import Counter
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hark.core.change import Deleted, Item, Labelled, Tagged, key_of
+from hark.core.change import Deleted, Item, Labelled, Tagged, encode, key_of
 from hark.core.clock import monotonic, to_ms
 from hark.core.errors import SettingsError
 from hark.core.mention import Author, Enrichment, Language, Mention, Sentiment, Topic, Vader, source_of
@@ -209,6 +210,22 @@ class StoreContract:
         assert list(store.ids()) == [("x:1", False)]
 
     # Which write stands
+
+    def test_the_records_of_the_log_change_nothing_in_what_is_stored(self, store: Store) -> None:
+        items: list[Item] = [
+            tagged("x:1", 'she said "late" 😡\n\\ again'),
+            tagged("x:2", "as another program lays it out"),
+            tagged("x:3", "with names in another order"),
+            tagged("x:4", "and labelled"),
+            label("x:4", "sentiment", "positive"),
+            deleted("x:5"),
+            tagged("x:6", "one\x00of two hundred thousand", at=datetime(1960, 1, 1, tzinfo=UTC)),
+        ]
+        records = [encode(item) for item in items]
+        records[1] = records[1].replace(b',"', b',\n"')
+        records[2] = json.dumps(dict(sorted(json.loads(records[2]).items()))).encode()
+        assert [refusal.index for refusal in store.write(items, records)] == [6]
+        assert list(store.search(EVERYTHING, limit=None)) == Reference(items[:6]).search(EVERYTHING)
 
     def test_the_higher_version_stands_in_whichever_order_they_come(self, store: Store) -> None:
         old, new = tagged("x:1", "old"), tagged("x:1", "new", edit=1)

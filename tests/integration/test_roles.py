@@ -244,10 +244,10 @@ def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
     away = iter([TransientError("away", wait_seconds=0.001)] * 3)
 
     class Away:
-        def write(self, items: Sequence[Any]) -> Any:
+        def write(self, items: Sequence[Any], records: Sequence[bytes]) -> Any:
             for error in away:
                 raise error
-            return store.write(items)
+            return store.write(items, records)
 
     Collector(Feed([[Seen(mention(1))]]), bus, state, lambda _: True, threading.Event()).run()
     subscription = bus.subscribe(MENTIONS, ENRICH_GROUP)

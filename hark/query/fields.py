@@ -219,10 +219,11 @@ def words_of(
     `known` spares the tokenizer where the caller has the tokens of title and text already.
     """
     words = _words(mention, enrichment, taxonomy, known)
-    joined = "".join(words)
-    plain = joined.isascii() and joined.isprintable() and " " not in joined and "%" not in joined
-    if not plain and _ENCODED.search(joined):  # the tests cost a tenth of the search
-        words = [word(name, value) for name, _, value in (each.partition("=") for each in words)]
+    joined = " ".join(words)
+    # Nearly always; all asked at once, not word by word.
+    plain = joined.isascii() and joined.isprintable() and "%" not in joined and "= " not in joined
+    if not plain or joined[-1] == "=" or joined.count(" ") >= len(words):
+        words = [word(name, value) for name, _, value in (each.partition("=") for each in words) if value]
     return list(dict.fromkeys(words))
 
 
@@ -232,7 +233,7 @@ def values_of(
     """Return a mention's values of one word field for lists and histograms, each once: no sites above the site."""
     begin = name + "="
     words = dict.fromkeys(each for each in _words(mention, enrichment, taxonomy) if each.startswith(begin))
-    values = [each[len(begin) :] for each in words]
+    values = [each[len(begin) :] for each in words if each != begin]
     return values[:1] if name == "site" else values
 
 
@@ -270,7 +271,7 @@ def is_word(field: Field) -> bool:
 def _words(
     mention: Mention, enrichment: Enrichment | None, taxonomy: Taxonomy, known: Sequence[str] | None = None
 ) -> list[str]:
-    """Return "name=value" of all word fields before encoding, some more than once.
+    """Return "name=value" of all word fields before encoding, some more than once, some without a value.
 
     Every mention that is written passes here: hence the plain appending.
     """
@@ -298,7 +299,7 @@ def _words(
         words.append("has=repost")
     if mention.title:
         words.append("has=title")
-    return [each for each in words if each[-1] != "=" or each.index("=") < len(each) - 1]
+    return words
 
 
 def _add_origin(words: list[str], mention: Mention) -> None:
@@ -397,9 +398,12 @@ def _site(address: str) -> str:
     return address.partition("/")[0].rstrip(_ENDS).strip()
 
 
-def _above_site(site: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _above_site(site: str) -> tuple[str, ...]:
     labels = site.split(".")
-    return ["site=" + ".".join(labels[i:]) for i in range(max(1, min(len(labels) - 1, _MOST_PREFIXES)))]
+    return tuple(
+        ["site=" + ".".join(labels[i:]) for i in range(max(1, min(len(labels) - 1, _MOST_PREFIXES)))]
+    )
 
 
 def _above_address(address: str) -> list[str]:

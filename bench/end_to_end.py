@@ -11,6 +11,7 @@ Start-up is left out everywhere: all workers have done some mentions before the 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from elasticsearch import ApiError, Elasticsearch
 from bench.texts import texts
 from hark.bus import open_bus
 from hark.core.change import MENTIONS, TOPICS, Seen, encode
-from hark.core.mention import Mention
+from hark.core.mention import Author, Mention, Metrics
 from hark.core.protocols import Bus
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
@@ -38,7 +39,7 @@ from tests.support.center import Center
 from tests.support.servers import ElasticsearchServer, KafkaServer
 
 WORKERS = 2  # of each kind: enrich and index
-WARM_UP = 4_000
+WARM_UP = 20_000
 
 
 def main() -> None:
@@ -111,6 +112,7 @@ def cluster(folder: Path, mentions: int, rounds: int) -> dict[str, object]:
     elasticsearch.start()
     ways: dict[str, Callable[[int], Run]] = {
         "plain": lambda _: plain(kafka, elasticsearch, mentions),
+        "plain+crc32c": lambda _: plain(kafka, elasticsearch, mentions, "--crc32c"),
         **{
             client: lambda n, client=client: through_hark(  # type: ignore[misc]
                 folder / f"{client}-{n}", client, kafka, elasticsearch, mentions
@@ -130,11 +132,11 @@ def cluster(folder: Path, mentions: int, rounds: int) -> dict[str, object]:
         elasticsearch.remove()
     counted = {name: of[1:] or of for name, of in runs.items()}
     ratios = {
-        f"{name} / plain": [
-            round(run.rate / base.rate, 2) for run, base in zip(of, counted["plain"], strict=True)
+        f"{name} / {script}": [
+            round(run.rate / base.rate, 2) for run, base in zip(counted[name], counted[script], strict=True)
         ]
-        for name, of in counted.items()
-        if name != "plain"
+        for name in ("kafka+confluent", "kafka")
+        for script in ("plain", "plain+crc32c")
     }
     return {
         "processes": 2 * WORKERS,
@@ -151,14 +153,22 @@ class Run(NamedTuple):
     cost: dict[str, int]
 
 
-def plain(kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int) -> Run:
+def plain(kafka: KafkaServer, elasticsearch: ElasticsearchServer, mentions: int, *options: str) -> Run:
     """Measure the plain script, in as many processes as Hark has workers."""
     server = Elasticsearch(elasticsearch.url)
     server.indices.delete(index="plain", ignore_unavailable=True)
     delete_topic(kafka, "plain")
     with closing(open_bus(f"kafka+confluent://{kafka.url}", Path())) as bus:
         bus.ends("plain")  # makes it
-        command = [sys.executable, "-m", "bench.plain_script", kafka.url, elasticsearch.url, "plain"]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.plain_script",
+            kafka.url,
+            elasticsearch.url,
+            "plain",
+            *options,
+        ]
         processes = [subprocess.Popen(command) for _ in range(2 * WORKERS)]
         try:
             pids = {f"script-{n}": process.pid for n, process in enumerate(processes)}
@@ -196,7 +206,6 @@ def measured(
 
     def searchable() -> int:
         try:
-            server.indices.refresh(index=index, ignore_unavailable=True)
             return int(server.count(index=index, ignore_unavailable=True)["count"])
         except ApiError:  # the shard of a new index is starting
             return 0
@@ -331,11 +340,44 @@ def memory(folder: Path, mentions: int) -> dict[str, object]:
 
 
 def changes(number: int, seed: int = 1, source: str = "import") -> Iterator[Seen]:
-    """Yield mentions spread over January 2026."""
+    """Yield mentions spread over January 2026, as whole as X gives a post: with author, address and counts."""
     begin = datetime(2026, 1, 1, tzinfo=UTC)
+    chance = random.Random(seed)
+
+    def count(middle: float) -> int:
+        return int(chance.lognormvariate(middle, 1.5))
+
     for n, text in enumerate(texts(number, seed)):
         moment = begin + timedelta(seconds=n * 2_678_400 / number)
-        yield Seen(Mention(f"{source}:{n}", source, text, moment, moment))
+        native, person = 2_006_600_000_000_000_000 + n * 4_194_304_123, chance.randrange(number)
+        handle = f"traveler{person}"
+        author = Author(
+            handle,
+            str(90_000_000_000 + person * 7_919),
+            f"Traveler {person}",
+            count(5.3),
+            count(5.3),
+            count(7.0),
+            verified=chance.random() < 0.1,
+            url=f"https://x.com/{handle}",
+            created_at=begin - timedelta(days=chance.randrange(5_000)),
+        )
+        id = f"{source}:{native}"
+        yield Seen(
+            Mention(
+                id,
+                source,
+                text,
+                moment,
+                moment,
+                url=f"https://x.com/{handle}/status/{native}",
+                author=author,
+                conversation=id,
+                lang="en",
+                metrics=Metrics(count(0.0), count(-1.0), count(-1.0), count(-2.0), count(5.0)),
+                client="X for iPhone",
+            )
+        )
 
 
 def write(path: Path, number: int, seed: int = 1) -> Path:

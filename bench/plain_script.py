@@ -1,12 +1,16 @@
 """What people write themselves: kafka-python, vaderSentiment, PhraseMatcher, helpers.bulk, in one loop.
 
-    python -m bench.plain_script BOOTSTRAP ELASTICSEARCH INDEX
+    python -m bench.plain_script BOOTSTRAP ELASTICSEARCH INDEX [--crc32c]
 
-Offsets are committed after each bulk, so that it is at least honest about crashes.
+Offsets are committed after each bulk, so that it is at least honest about crashes. `--crc32c`: with the optional
+package that computes kafka-python's checksums in C, which Hark brings along and `pip install kafka-python` does not.
 """
 
 import json
 import sys
+
+if "--crc32c" not in sys.argv:
+    sys.modules["crc32c"] = None  # type: ignore[assignment]  # as if it were not installed
 
 import spacy
 from elasticsearch import Elasticsearch, helpers

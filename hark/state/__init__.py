@@ -1,5 +1,5 @@
 """The state database: cursors, the sources' condition, the ledger's register. SQLite or PostgreSQL."""
 
-from hark.state.database import SourceState, State, open_state
+from hark.state.database import Loss, NoticedLoss, SourceState, State, open_state
 
-__all__ = ["SourceState", "State", "open_state"]
+__all__ = ["Loss", "NoticedLoss", "SourceState", "State", "open_state"]

@@ -2,11 +2,13 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,7 +18,15 @@ from hark.core.clock import Clock, from_ms, now, to_ms
 from hark.core.errors import FatalError, SettingsError, TransientError
 from hark.core.mention import source_of
 from hark.core.protocols import Batch, Gap
-from hark.state.tables import gaps, ledger_days, ledger_ids, ledger_offsets, ledger_rejected, sources
+from hark.state.tables import (
+    gaps,
+    ledger_days,
+    ledger_ids,
+    ledger_offsets,
+    ledger_rejected,
+    log_losses,
+    sources,
+)
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 NEWEST_REVISION = max(path.name[:4] for path in _VERSIONS.glob("[0-9]*.py"))
@@ -36,6 +46,28 @@ class SourceState(Struct):
     reads: int
     note: str
     error: str
+
+
+class Loss(Struct, frozen=True):
+    """Records from offset `begin` to before `end` that the log removed before `reader` had come to them."""
+
+    topic: str
+    partition: int
+    reader: str
+    begin: int
+    end: int
+
+    @property
+    def records(self) -> int:
+        """How many there were."""
+        return self.end - self.begin
+
+
+class NoticedLoss(Loss, frozen=True, kw_only=True):
+    """A loss, when it was noticed, and whether somebody has taken note of it."""
+
+    noticed: datetime
+    written_off: bool
 
 
 def open_state(address: str, data: Path) -> "State":
@@ -162,10 +194,11 @@ class State:
         after: Mapping[int, int],
         ids: Sequence[str],
         rejected: bool,
+        lost: Sequence[Loss] = (),
     ) -> bool:
         """Add `ids`, read from offsets `before` to `after`, to the register; each id counts once, for ever.
 
-        Returns False, having changed nothing, when another process has moved the offsets meanwhile.
+        `lost` are the offsets among these whose records were gone. Returns False, having changed nothing, when another process has moved the offsets meanwhile.
         """
         day = self._clock().strftime("%Y-%m-%d")
         with self.begin() as connection:
@@ -194,7 +227,53 @@ class State:
             )
             rows = [{"topic": topic, "partition": p, "next": offset} for p, offset in after.items()]
             connection.execute(moved, rows)
+            self._save_losses(connection, lost)
             return True
+
+    def save_losses(self, lost: Iterable[Loss]) -> list[Loss]:
+        """Remember what the log has lost; returns what of it was not known yet, or has grown."""
+        with self.begin() as connection:
+            return self._save_losses(connection, lost)
+
+    def _save_losses(self, connection: sa.Connection, lost: Iterable[Loss]) -> list[Loss]:
+        key = ("topic", "partition", "reader", "begin")
+        rows = connection.execute(sa.select(log_losses)).mappings()
+        known = {tuple(row[name] for name in key): row["end"] for row in rows}
+        fresh = [loss for loss in lost if known.get(tuple(getattr(loss, name) for name in key), 0) < loss.end]
+        if fresh:
+            statement = self._insert(log_losses)
+            statement = statement.on_conflict_do_update(
+                index_elements=key, set_={"end": statement.excluded.end, "written_off": False}
+            )
+            noticed = {"noticed_ms": to_ms(self._clock()), "written_off": False}
+            connection.execute(statement, [msgspec.structs.asdict(loss) | noticed for loss in fresh])
+        return fresh
+
+    def losses(self) -> list[NoticedLoss]:
+        """Return what the log has lost, by topic and reader, the oldest first."""
+        with self.read() as connection:
+            rows = connection.execute(
+                sa.select(log_losses).order_by(
+                    log_losses.c.topic, log_losses.c.reader, log_losses.c.noticed_ms
+                )
+            )
+            return [
+                NoticedLoss(
+                    row.topic,
+                    row.partition,
+                    row.reader,
+                    row.begin,
+                    row.end,
+                    noticed=from_ms(row.noticed_ms),
+                    written_off=row.written_off,
+                )
+                for row in rows
+            ]
+
+    def write_off(self) -> None:
+        """Say that somebody knows of all losses so far."""
+        with self.begin() as connection:
+            connection.execute(sa.update(log_losses).values(written_off=True))
 
     def totals(self, topics: Sequence[str]) -> tuple[dict[str, int], dict[str, dict[int, int]]]:
         """Return the distinct ids collected per source and, of the same instant, the offsets counted to."""

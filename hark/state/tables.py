@@ -46,6 +46,19 @@ ledger_rejected = Table(
     "ledger_rejected", metadata, Column("id", String, primary_key=True), sqlite_with_rowid=False
 )
 
+# Records that retention, or an operator, removed from the log before a reader of it had come to them.
+log_losses = Table(
+    "log_losses",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("reader", String, primary_key=True),
+    Column("begin", BigInteger, primary_key=True),
+    Column("end", BigInteger, nullable=False),
+    Column("noticed_ms", BigInteger, nullable=False),
+    Column("written_off", Boolean, nullable=False),
+)
+
 ledger_days = Table(
     "ledger_days",
     metadata,

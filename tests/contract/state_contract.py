@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hark.core.protocols import Batch, Gap
-from hark.state import State
+from hark.state import Loss, State
 from hark.state.generations import Generations
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -76,6 +76,26 @@ class StateContract:
         assert state.register("rejected", {}, {0: 1}, ["x:a\0b"], rejected=True)
         assert state.totals(["mentions"])[0] == {"x": 2}
         assert state.known(["x:a\0b", "x:c", "x:\0"]) == {"x:a\0b", "x:c"}
+
+    def test_what_the_log_has_lost_is_told_once_until_it_grows(self, state: State) -> None:
+        loss = Loss("hark.mentions", 3, "hark.enrich", 100, 130)
+        assert state.save_losses([loss]) == [loss]
+        assert state.save_losses([loss]) == []
+        state.write_off()
+        assert [known.written_off for known in state.losses()] == [True]
+        grown = Loss("hark.mentions", 3, "hark.enrich", 100, 150)
+        assert state.save_losses([loss, grown]) == [grown]
+        (known,) = state.losses()
+        assert (known.records, known.written_off) == (50, False)
+
+    def test_a_loss_is_remembered_with_the_offsets_that_pass_over_it_or_not_at_all(
+        self, state: State
+    ) -> None:
+        loss = Loss("mentions", 0, "the books", 0, 5)
+        assert state.register("mentions", {}, {0: 6}, ["x:5"], rejected=False, lost=[loss])
+        other = Loss("mentions", 1, "the books", 0, 7)
+        assert not state.register("mentions", {}, {0: 1}, [], rejected=False, lost=[other])
+        assert [(known.partition, known.begin, known.end) for known in state.losses()] == [(0, 0, 5)]
 
     def test_concurrent_registration_counts_each_id_once(
         self, state: State, reopen: Callable[[], State]

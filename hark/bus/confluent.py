@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hark.bus.rules import (
     check_share,
     decode,
     encode,
+    kept_by,
     member_name,
     too_large,
     topic_config,
@@ -41,7 +43,7 @@ try:
         Producer,
         TopicPartition,
     )
-    from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+    from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 except ImportError as error:
     raise SettingsError(
         "bus: kafka+confluent needs the extra `confluent` (pip install 'hark[confluent]'); kafka:// works without"
@@ -308,6 +310,13 @@ class ConfluentBus:
         _raise_first_error(found)
         self._outsiders[group] = consumer  # kept only after a success, as the admin client is
         return found
+
+    def kept(self, topic: str) -> timedelta | None:
+        """Return how long a record may lie in the log's files, by what the broker says of the topic."""
+        self._topic(topic)
+        place = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        found = self._ask(lambda admin: admin.describe_configs([place])[place].result())
+        return kept_by({name: entry.value for name, entry in found.items()})
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

@@ -14,6 +14,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,8 @@ _TRIM_ROWS = 2_000
 _CHUNK = 1_000
 _LEAST_FREE_BYTES = 1 << 20
 _DAY_MS = 86_400_000
+_TRIMMING = timedelta(hours=1)
+"""How long it may take at most until what is past retention is trimmed: much of it takes many turns."""
 
 
 def connect(address: str, data: Path, log: LogSettings) -> "EmbeddedBus":
@@ -51,6 +54,9 @@ class _Topic:
         self.path = folder / f"{topic}.db"
         self.retention_ms = int(log.retention_days * _DAY_MS)
         self.trim_at = 0
+        self._looked_from: int | None = None
+        self._unforgotten = False
+        """Whether the write-ahead log, or the file behind it, may still hold what was trimmed."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -154,13 +160,14 @@ class _Topic:
                 break
         return records
 
-    def trim(self, now_ms: int) -> None:
+    def trim(self, now_ms: int) -> bool:
         """Delete a bounded number of records that are past retention and that every group has processed.
 
-        Called within a transaction, often; does something once a minute, and each time while there is more.
+        Called within a transaction, often; does something once a minute, and each time while there is more. True when
+        it is done with what there was: then `forget` is to follow, outside the transaction.
         """
         if now_ms < self.trim_at:
-            return
+            return False
         self.trim_at = now_ms + _TRIM_EVERY_MS
         for partition, end in self.ends().items():
             processed = self.value(
@@ -175,8 +182,38 @@ class _Topic:
             ]
             if expired:
                 self.connection.execute(f"DELETE FROM records_{partition} WHERE offset <= ?", (expired[-1],))
+                self._unforgotten = True
             if len(expired) == _TRIM_ROWS:
                 self.trim_at = now_ms
+        return self.trim_at > now_ms
+
+    def forget(self) -> None:
+        """Take what was trimmed out of the file and its write-ahead log too; at the next trim while readers hinder it."""
+        if not self._unforgotten:
+            return
+        self.connection.set_busy_handler(None)
+        try:
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._unforgotten = False
+        except (apsw.BusyError, apsw.LockedError):
+            self._unforgotten = True
+        finally:
+            self.connection.set_busy_handler(_wait_while_busy)
+
+    def tidy(self, now_ms: int) -> None:
+        """Trim and forget, where it is time to."""
+        if self.trim_at <= now_ms:
+            with self.transaction():
+                done = self.trim(now_ms)
+            if done:
+                self.forget()
+
+    def tidy_seldom(self, now_ms: int) -> None:
+        """Do so for one who only looks, and has done so for a while: a topic that nobody reads is trimmed too."""
+        if self._looked_from is None:
+            self._looked_from = now_ms
+        elif self._looked_from + _TRIM_EVERY_MS <= now_ms:
+            self.tidy(now_ms)
 
 
 class EmbeddedBus:
@@ -210,7 +247,7 @@ class EmbeddedBus:
             for (key, value), (encoded, _) in zip(messages, encode(messages), strict=True):
                 by_partition[zlib.crc32(encoded) % log.partitions].append((key, value))
             with log.transaction():
-                log.trim(stamp)
+                trimmed = log.trim(stamp)
                 for partition, pairs in by_partition.items():
                     first = log.value("SELECT next FROM partitions WHERE partition = ?", (partition,))
                     log.connection.executemany(
@@ -220,6 +257,8 @@ class EmbeddedBus:
                     log.connection.execute(
                         "UPDATE partitions SET next = ? WHERE partition = ?", (first + len(pairs), partition)
                     )
+            if trimmed:
+                log.forget()
 
     def subscribe(
         self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)
@@ -264,7 +303,13 @@ class EmbeddedBus:
         if not (self._folder / f"{topic}.db").exists():
             return dict.fromkeys(range(self._log.partitions), 0)
         with self._topic(topic) as log:
+            log.tidy_seldom(to_ms(self._clock()))
             return read(log)
+
+    def kept(self, topic: str) -> timedelta | None:
+        """Return how long a record may lie in the log's files, by the settings; those who use the log trim it."""
+        check_name("topic", topic)
+        return timedelta(days=self._log.retention_days) + _TRIMMING
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
@@ -376,9 +421,7 @@ class EmbeddedSubscription(EmbeddedTail):
 
     def _changed(self) -> bool:
         claimed = len(self._owned) < len(self._wanted) and self._claim()
-        if self._topic.trim_at <= (now_ms := to_ms(self._clock())):
-            with self._topic.transaction():
-                self._topic.trim(now_ms)
+        self._topic.tidy(to_ms(self._clock()))
         return super()._changed() or claimed
 
     def _claim(self) -> bool:

@@ -4,11 +4,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
-from kafka.admin import OffsetSpec
+from kafka.admin import ConfigResource, OffsetSpec
 
 from hark.bus.cluster import BROKEN_LOGIN, Cluster, cluster_of, refusal_in
 from hark.bus.members import Member, Tail, patiently, read, span
@@ -22,6 +23,7 @@ from hark.bus.rules import (
     check_share,
     decode,
     encode,
+    kept_by,
     member_name,
     too_large,
     topic_config,
@@ -239,6 +241,13 @@ class KafkaBus:
         return {
             p: max(oldest, found[TopicPartition(topic, p)].offset) for p, oldest in self.starts(topic).items()
         }
+
+    def kept(self, topic: str) -> timedelta | None:
+        """Return how long a record may lie in the log's files, by what the broker says of the topic."""
+        self._topic(topic)
+        wanted = [ConfigResource("topic", topic)]
+        found = self._ask(lambda admin: admin.describe_configs(wanted, config_filter="all"))["topic"][topic]
+        return kept_by({name: entry["value"] for name, entry in found.items()})
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

@@ -2,7 +2,8 @@
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from hark.core.errors import RefusedError, SettingsError
 from hark.settings import LogSettings
@@ -18,6 +19,10 @@ REQUEST_SECONDS = 10
 # place in the group, and the process a restart.
 SESSION_SECONDS = 30
 HEARTBEAT_SECONDS = 3
+SEGMENT_MS = 86_400_000
+"""Kafka removes whole segments: one that is filled for a day is gone a day after its first record could be."""
+_REMOVING = timedelta(minutes=10)
+"""A broker looks every five minutes for what is past retention, and takes a minute to remove it, unless it is told else."""
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -71,10 +76,23 @@ def check_hosts(scheme: str, hosts: str) -> None:
 
 def topic_config(log: LogSettings) -> dict[str, str]:
     """Return the settings of a Kafka topic that Hark creates."""
+    retention = int(log.retention_days * 86_400_000)
     return {
-        "retention.ms": str(int(log.retention_days * 86_400_000)),
+        "retention.ms": str(retention),
+        "segment.ms": str(min(retention, SEGMENT_MS)),
         "max.message.bytes": str(MAX_BATCH_BYTES),
     }
+
+
+def kept_by(config: Mapping[str, str | None]) -> timedelta | None:
+    """Return how long a Kafka topic of these settings may keep a record at most; None: no end is set.
+
+    A segment is removed when its newest record is past retention, and takes records for `segment.ms`.
+    """
+    retention = int(config.get("retention.ms") or -1)
+    if retention < 0 or "delete" not in (config.get("cleanup.policy") or "delete"):
+        return None
+    return timedelta(milliseconds=retention + int(config.get("segment.ms") or 0)) + _REMOVING
 
 
 def member_name(topic: str, group: str, share: tuple[int, int]) -> str:

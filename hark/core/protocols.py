@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -134,6 +134,14 @@ class Bus(Protocol):
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
+        ...
+
+    def kept(self, topic: str) -> timedelta | None:
+        """Return how long after its publication a record may lie in the log's files at most; None: without an end.
+
+        It holds while the log is in use: an embedded one is trimmed by those who work with it, once every group has
+        processed the record.
+        """
         ...
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:

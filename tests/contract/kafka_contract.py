@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +25,7 @@ from tests.contract.bus_contract import (
     poll_until,
     take,
     values,
+    wait_for,
 )
 from tests.support.servers import START_SECONDS, KafkaServer, free_ports
 
@@ -133,6 +136,20 @@ class KafkaContract(BusContract):
         admin.close()
         assert int(found["retention.ms"]["value"]) == LogSettings().retention_days * 86_400_000
 
+    def test_a_topic_tells_how_long_its_files_keep_a_record(self, bus: Bus, topic: str, kafka: str) -> None:
+        bus.publish(topic, messages(1))
+        day, removing = timedelta(days=1), timedelta(minutes=10)
+        assert bus.kept(topic) == LogSettings().retention_days * day + day + removing
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        for settings, expected in (
+            ({"retention.ms": "86400000", "segment.ms": "172800000"}, 3 * day + removing),
+            ({"retention.ms": "-1"}, None),
+            ({"retention.ms": "86400000", "cleanup.policy": "compact"}, None),
+        ):
+            admin.alter_configs([ConfigResource("topic", topic, settings)])
+            wait_for(partial(_keeps, bus, topic, expected))
+        admin.close()
+
     def test_a_member_whose_place_was_taken_is_told_so_and_cannot_commit(
         self, bus: Bus, topic: str, join: Join
     ) -> None:
@@ -147,3 +164,7 @@ class KafkaContract(BusContract):
         assert bus.committed(topic, f"{topic}.group") == bus.starts(topic)
         second.commit()
         assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
+
+
+def _keeps(bus: Bus, topic: str, expected: timedelta | None) -> bool:
+    return bus.kept(topic) == expected

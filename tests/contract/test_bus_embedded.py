@@ -134,6 +134,34 @@ def test_an_idle_log_is_trimmed_by_its_readers(tmp_path: Path) -> None:
     bus.close()
 
 
+def test_what_is_trimmed_is_gone_from_the_files_while_the_log_is_open(tmp_path: Path) -> None:
+    clock = Clock()
+    bus = EmbeddedBus(tmp_path, LogSettings(partitions=1, retention_days=1), clock)
+    bus.publish("t", [("k", b"gone %d" % i) for i in range(100)])
+    kept = bus.kept("t")
+    assert kept is not None
+    assert timedelta(days=1) <= kept <= timedelta(days=1, hours=1)
+    clock.now += kept
+    bus.publish("t", [("k", b"young")])
+    assert bus.starts("t") == {0: 100}
+    assert all(b"gone 4" not in file.read_bytes() for file in tmp_path.glob("t.db*"))
+    bus.close()
+
+
+def test_a_topic_without_readers_is_trimmed_by_those_who_look_at_it_for_long(tmp_path: Path) -> None:
+    clock = Clock()
+    settings = LogSettings(partitions=1, retention_days=1)
+    writer, looker = EmbeddedBus(tmp_path, settings, clock), EmbeddedBus(tmp_path, settings, clock)
+    writer.publish("t", messages(10))
+    clock.now += timedelta(days=2)
+    assert looker.starts("t") == {0: 0}  # one look changes nothing
+    clock.now += timedelta(minutes=1)
+    looker.ends("t")
+    assert looker.starts("t") == {0: 10}
+    writer.close()
+    looker.close()
+
+
 @contextmanager
 def _file_of_at_most(pages: int) -> Iterator[None]:
     """Let SQLite run out of space for real: every connection opened meanwhile may not grow its file."""

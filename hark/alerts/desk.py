@@ -5,7 +5,7 @@ the alert role's alone.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
@@ -129,14 +129,18 @@ def act(
     return found
 
 
-def forget_author(state: State, handle: str) -> int:
-    """Take an author's handle out of all incidents, as when somebody asks to be erased; return of how many.
+def forget_author(state: State, *names: str) -> int:
+    """Take an author out of all incidents, as when somebody asks to be erased; return of how many.
 
-    Figures stay. Raises TransientError while the state database is away; doing it again does no harm.
+    `names` are the handles, names or platform's ids that it is known by. Figures stay. Do it when the author's mentions
+    are gone from the store; what is being judged meanwhile is judged anew. Raises TransientError while the state
+    database is away; doing it again does no harm.
     """
-    wanted = normal(handle.removeprefix("@"))
+    wanted = {_plain(name) for name in names}
     changed = 0
     with state.begin() as connection:
+        # Held until all is written: who judges records under it, and would write back what it read before.
+        tables.unsettle(connection)
         for row in tables.listed(connection, None, None, _ALL):
             incident = msgspec.msgpack.decode(row.data, type=Incident)
             if _without(incident, wanted):
@@ -145,17 +149,21 @@ def forget_author(state: State, handle: str) -> int:
     return changed
 
 
-def _without(incident: Incident, handle: str) -> bool:
-    """Replace the handle in an incident; say whether it was there."""
+def _plain(name: str) -> str:
+    return normal(name.strip().removeprefix("@"))
+
+
+def _without(incident: Incident, names: Set[str]) -> bool:
+    """Replace the author in an incident; say whether it was there."""
     found, explanation = False, incident.explanation
-    if incident.concentration is not None and normal(incident.concentration.top_author) == handle:
+    if incident.concentration is not None and _plain(incident.concentration.top_author) in names:
         found = True
         incident.concentration = msgspec.structs.replace(incident.concentration, top_author=ERASED)
-    if explanation is not None and any(part.value == handle for part in explanation.authors):
+    if explanation is not None and any(part.value in names for part in explanation.authors):
         found = True
         # The query of each part names the authors: without them nothing is left to ask for.
         parts = tuple(
-            msgspec.structs.replace(part, value=ERASED if part.value == handle else part.value, query="")
+            msgspec.structs.replace(part, value=ERASED if part.value in names else part.value, query="")
             for part in explanation.authors
         )
         incident.explanation = msgspec.structs.replace(explanation, authors=parts)

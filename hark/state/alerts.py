@@ -162,6 +162,11 @@ def move_clock(connection: sa.Connection, before: AlertClock, after: AlertClock)
     return connection.execute(sa.update(alert_clock).where(same).values(values)).rowcount == 1
 
 
+def unsettle(connection: sa.Connection) -> None:
+    """Let what is being judged be judged anew: mentions that it may have read are gone, one at least of the history."""
+    connection.execute(sa.update(alert_clock).values(history=alert_clock.c.history - 1))
+
+
 def checkpoints(connection: sa.Connection) -> dict[str, tuple[str, bytes]]:
     """Return (identity, checkpoint) by rule."""
     return {row.rule: (row.identity, row.data) for row in connection.execute(sa.select(alert_checkpoints))}

@@ -84,6 +84,15 @@ class Labels:
                     found.setdefault(row["id"], []).append(_label(row))
         return found
 
+    def forget(self, ids: Sequence[str]) -> int:
+        """Forget what was said of mentions that are erased; returns how many labels that were."""
+        gone = 0
+        for start in range(0, len(ids), _CHUNK):
+            with self._state.begin() as connection:
+                chosen = labels.c.id.in_(ids[start : start + _CHUNK])
+                gone += connection.execute(sa.delete(labels).where(chosen)).rowcount
+        return gone
+
     def _mark(self, said: Sequence[Labelled]) -> None:
         with self._state.begin() as connection:
             for label in said:

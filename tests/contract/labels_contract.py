@@ -61,3 +61,12 @@ class LabelsContract:
 
         Labels(reopen()).give([label()], publish)
         assert sent == []
+
+    def test_what_was_said_of_erased_mentions_is_forgotten_and_not_published_later(
+        self, reopen: Callable[[], State]
+    ) -> None:
+        register = Labels(reopen())
+        register.give([label(), label(by="bob"), label(id="x:2")], lambda _: None)
+        assert register.forget(["x:1", "x:3"]) == 2
+        assert register.forget(["x:1"]) == 0
+        assert list(register.all()) == [label(id="x:2")]

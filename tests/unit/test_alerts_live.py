@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from hark.alerts import desk
 from hark.alerts.backtest import run
 from hark.alerts.counts import BUCKET_MS
-from hark.alerts.evaluate import closed_until
+from hark.alerts.evaluate import closed_until, evaluate
 from hark.alerts.events import IncidentEvent
 from hark.alerts.incidents import Incident
 from hark.alerts.live import Watch, blind_in, past_of
@@ -389,6 +389,35 @@ def test_an_author_is_forgotten_and_the_figures_stay(store: EmbeddedStore, state
         part.observed for part in explanation.topics
     )
     assert desk.forget_author(state, before.concentration.top_author) == 0
+
+
+def test_an_author_is_not_written_back_by_a_judgement_that_began_before(
+    store: EmbeddedStore, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(store, state, RULES, TAXONOMY, [], Told(state))
+    store.write(mentions(False, more=[(BURST, "united", "delay", 3)]))
+    begin = to_ms(LIVE) + 120 * 60_000
+    for moment in range(to_ms(LIVE), begin + 1, 30 * 60_000):
+        catch_up(watch, moment)
+    found = recorded(state)
+    authors = recorded_authors(state)
+    assert authors
+
+    def meanwhile(*arguments: Any) -> Any:
+        if recorded_authors(state) & authors:
+            assert desk.forget_author(state, *authors) == len(found)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr("hark.alerts.live.evaluate", meanwhile)
+    assert not watch.step(begin + 300_000)
+    assert not recorded_authors(state) & authors
+    monkeypatch.setattr("hark.alerts.live.evaluate", evaluate)
+    assert watch.step(begin + 300_000)
+    assert watch.through() == begin + 300_000
+
+
+def recorded_authors(state: State) -> set[str]:
+    return {one.concentration.top_author for one in recorded(state) if one.concentration is not None}
 
 
 def test_people_act_and_the_timeline_says_who(store: EmbeddedStore, state: State) -> None:

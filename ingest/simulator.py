@@ -213,8 +213,11 @@ class World:
         before: Sequence[Mention],
     ) -> Mention:
         text = self._text(dice, airline, kind, incident)
-        parent = dice.choice(before) if before and kind in ("reply", "repost", "answer") else None
         author = _brand_account(airline) if kind == "answer" else _author(dice)
+        parent = None
+        if kind in ("reply", "repost", "answer"):
+            others = [one for one in before if one.kind != "repost" and one.author != author]
+            parent = dice.choice(others) if others else None
         form = "post"
         if parent is not None:
             form = "repost" if kind == "repost" else "reply"
@@ -230,7 +233,7 @@ class World:
             created_at=moment,
             collected_at=moment,
             kind=form,
-            title=f"{airline.name}: {text[:60]}" if reddit and parent is None else None,
+            title=f"{airline.name}: {_cut(text, 60)}" if reddit and parent is None else None,
             url=f"https://{self._options.platform}.example/{native}",
             author=author,
             conversation=(parent.conversation or parent.id) if parent else None,
@@ -339,8 +342,10 @@ def _poisson(dice: random.Random, mean: float) -> int:
 
 
 def _author(dice: random.Random) -> Author:
-    # The smaller the number the more often it writes: a few people are heard again and again.
-    number = min(int(dice.paretovariate(0.6)), 40_000)
+    # The smaller the number the more often it writes, the first one of 250 mentions one.
+    number = int(150 * (dice.paretovariate(0.6) - 1)) + 1
+    if number > 40_000:
+        number = dice.randint(1, 40_000)
     own = random.Random(number)
     handle = f"{own.choice(phrases.HANDLES[0])}_{own.choice(phrases.HANDLES[1])}{number}"
     return Author(
@@ -351,6 +356,14 @@ def _author(dice: random.Random) -> Author:
         verified=own.random() < 0.03,
         created_at=datetime(2009, 1, 1, tzinfo=UTC) + timedelta(days=own.randint(0, 5_500)),
     )
+
+
+def _cut(text: str, longest: int) -> str:
+    """Return `text` with at most `longest` characters, ended at a word where there is one."""
+    if len(text) <= longest:
+        return text
+    head = text[: longest - 1]
+    return f"{head.rpartition(' ')[0] or head}…"
 
 
 def _brand_account(airline: Airline) -> Author:

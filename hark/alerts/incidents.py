@@ -429,9 +429,9 @@ def _figures(member: Member, rule: Rule) -> str:
         bar = f"told from {usual:.0%} on" if fixed else f"expected {usual:.0%}"
         return f"{found:.0%} {of}{negative} in {lasted}, {bar}"
     if fixed:
-        return f"{member.observed} {noun} in {lasted}, told from {member.expected:.0f} on"
+        return f"{member.observed:,} {noun} in {lasted}, told from {member.expected:,.0f} on"
     low, high = interval(member)
-    figures = f"{member.observed} {noun} in {lasted}, expected {member.expected:.0f} ({low}–{high})"
+    figures = f"{member.observed:,} {noun} in {lasted}, expected {member.expected:,.0f} ({low:,}–{high:,})"
     if rule.detector == "ratio":
         return f"{figures} by its usual part of all"
     if rule.metric == "share-negative":

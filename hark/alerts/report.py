@@ -115,7 +115,7 @@ def _alert(alert: Alert, rule: Rule) -> str:
     return "\n".join(
         [
             f"<h2>{_time(alert.told_at)} · {escape(alert.title)} · severity {alert.severity}</h2>",
-            f"<p>{alert.observed} in {minutes:g} minutes, {alert.expected:.2f} {word}: "
+            f"<p>{alert.observed:,} in {minutes:g} minutes, {alert.expected:,.2f} {word}: "
             f"<b>{alert.explanation.excess:+.2f}</b>; later up to severity {alert.worst}, {over}.{escape(saw)}</p>",
             chart(alert),
             contributions("topic", alert.explanation.topics),
@@ -130,7 +130,9 @@ def _alert(alert: Alert, rule: Rule) -> str:
 
 def contributions(name: str, parts: Sequence[Contribution]) -> str:
     """Return the parts of an excess as a table."""
-    rows = [[part.value, str(part.observed), f"{part.expected:.2f}", f"{part.excess:+.2f}"] for part in parts]
+    rows = [
+        [part.value, f"{part.observed:,}", f"{part.expected:,.2f}", f"{part.excess:+,.2f}"] for part in parts
+    ]
     return _table((name, "observed", "expected", "difference"), rows)
 
 

@@ -1,12 +1,15 @@
 """The simulator: the same story from the same seed, whenever it is stopped and started again."""
 
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from hark.core.change import Change, Seen, encode, key_of
 from hark.core.errors import SettingsError
+from hark.core.mention import Mention
 from hark.core.protocols import Batch
 from ingest.simulator import AIRLINES, Options, Simulator, build
 
@@ -83,6 +86,41 @@ def test_an_incident_begins_three_minutes_after_the_start(options: Options) -> N
     before = about(START - timedelta(minutes=30), START)
     during = about(START + timedelta(minutes=5), START + timedelta(minutes=35))
     assert during > 5 * max(before, 2)
+
+
+def mentions(options: Options) -> list[Mention]:
+    return [change.mention for change in changes(read(options, START)) if isinstance(change, Seen)]
+
+
+def test_nobody_writes_more_than_a_hundredth_of_all_and_a_few_are_heard_again_and_again(
+    options: Options,
+) -> None:
+    said = mentions(options)
+    brands = {airline.handle for airline in AIRLINES}
+    counts = Counter(m.author.handle for m in said if m.author and m.author.handle not in brands)
+    assert counts.most_common(1)[0][1] < len(said) / 100
+    assert len(counts) > len(said) / 5
+    assert sum(n > 3 for n in counts.values()) > 30
+
+
+def test_nobody_answers_or_repeats_themselves_nor_repeats_what_is_a_repost(options: Options) -> None:
+    said = {m.id: m for m in mentions(options)}
+    followed = [(m, said[m.in_reply_to or m.repost_of or ""]) for m in said.values() if m.kind != "post"]
+    assert len(followed) > 100
+    for mention, parent in followed:
+        assert mention.author != parent.author
+        assert parent.kind != "repost"
+
+
+def test_a_long_title_ends_at_a_word(options: Options) -> None:
+    posts = [m for m in mentions(replace(options, platform="reddit")) if m.title]
+    cut = [m for m in posts if m.title and m.title.endswith("…")]
+    assert cut
+    for mention in cut:
+        head = mention.title.partition(": ")[2].removesuffix("…")
+        assert len(head) < 60
+        assert mention.text.startswith(f"{head} ")
+    assert all(m.title.endswith(m.text) for m in posts if m not in cut)
 
 
 def test_a_platform_that_cannot_be_simulated_is_answered() -> None:

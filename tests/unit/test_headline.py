@@ -33,6 +33,15 @@ def test_brands_and_topics_are_called_what_people_call_them() -> None:
     assert told(RULE, "unknown", 54, 4.0).startswith("unknown · Late flight: 54")
 
 
+def test_great_numbers_are_told_with_separators() -> None:
+    assert "1,195 complaints in 60 min, expected 1,000 (" in told(RULE, "delta", 1_195, 1_000.0)
+    low, high = interval(Member("r", "delta", SINCE, SINCE, SINCE + HOUR, 1_195, 1_000.0, 0.1, 5))
+    assert f"({low:,}–{high:,})" in told(RULE, "delta", 1_195, 1_000.0)
+    assert high > 999
+    fixed = msgspec.structs.replace(RULE, detector="threshold", threshold=1_000)
+    assert "1,195 complaints in 60 min, told from 1,000 on" in told(fixed, "delta", 1_195, 1_000.0)
+
+
 def test_a_new_term_leads_its_headline() -> None:
     rule = msgspec.structs.replace(RULE, detector="new-term", metric="count")
     said = told(rule, "delta × url:example.com/recall", 14, 0.05)

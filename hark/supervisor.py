@@ -42,8 +42,8 @@ class Role(Struct):
 
 
 def hark(*arguments: str) -> list[str]:
-    """Return the command line that runs this program with `arguments`."""
-    return [sys.executable, "-m", "hark", *arguments]
+    """Return the command line that runs this program with `arguments`, whatever stands in the folder where it runs."""
+    return [sys.executable, "-P", "-m", "hark", *arguments]
 
 
 class Supervisor:

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,19 +19,24 @@ from rich.text import Text
 
 from hark import settings as settings_module
 from hark.alerts import desk
-from hark.commands.console import PORT
+from hark.commands.console import PORT, listen
 from hark.commands.show import harmless, local, mention_line
+from hark.commands.up import lock_folder
 from hark.core.change import ENRICHED, MENTIONS, Tagged, decode_item
 from hark.core.clock import from_ms, monotonic, now, to_ms
-from hark.core.errors import FatalError, TransientError
-from hark.core.protocols import Bus, Subscription
-from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
+from hark.core.errors import FatalError, SettingsError, TransientError
+from hark.core.protocols import Bus, Store, Subscription
+from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger, SourceBooks
+from hark.query import parse
 from hark.settings import SHIPPED, Settings
 from hark.state import SourceState, State
 from hark.state.people import ROLES, People
 from hark.supervisor import LIFELINE, hark, stop_on_signals
 
-NEWEST = 14
+SEED = 7
+NEWEST = 100
+"""Mentions that are kept for the view, which shows as many as the terminal has lines for."""
+_PARTS = ("HARK_BUS", "HARK_STORE", "HARK_STATE")
 _REFRESH_SECONDS = 0.25
 _BOOKS_SECONDS = 2.0
 
@@ -44,15 +49,16 @@ _BOOKS_SECONDS = 2.0
     show_default=True,
     help="Folder of the demo; delete it to begin again.",
 )
-@click.option("--seed", default=7, show_default=True, help="The same seed tells the same story.")
+@click.option("--seed", type=int, help=f"The same seed tells the same story.  [default: {SEED}]")
 @click.option("--port", default=PORT, show_default=True, help="Where the console listens.")
-def command(data: Path, seed: int, port: int) -> None:
+def command(data: Path, seed: int | None, port: int) -> None:
     """See Hark work: two weeks of simulated mentions of three airlines, then live.
 
     Three platforms are simulated, with the rhythm of day and week, conversations, several languages, and
     incidents whose complaints swell and fade: one is over or nearly so when you start, one begins two minutes later,
     is found and told of after about ten (hark-demo/alerts.jsonl), and is over within four hours.
-    Everything else is real: the log, the enrichment, the store. Meanwhile, in another terminal:
+    Everything else is real: the log, the enrichment, the store. All is kept in the demo's own folder, whatever HARK_BUS,
+    HARK_STORE and HARK_STATE name. Meanwhile, in another terminal:
 
     \b
     hark search 'brand:southwest topic:cancelled-flight' --since 1h --data hark-demo
@@ -60,42 +66,57 @@ def command(data: Path, seed: int, port: int) -> None:
     hark tail 'sentiment:negative' --data hark-demo
     hark status --data hark-demo
     """
-    config = _configuration(data, seed)
-    settings = settings_module.load(config, data)
+    for part in _PARTS:
+        os.environ.pop(part, None)  # simulated mentions have no business in a center that is real
+    lock_folder(data).close()
+    listen("127.0.0.1", port).close()
+    settings = settings_module.load(_configuration(data, seed), data)
     stop = stop_on_signals()
     console = Console(highlight=False)
-    password = _logins(settings)
+    begun = (
+        f"Hark demo: data in {data}, log of the roles in {data / 'demo.log'}",
+        f"Console: http://127.0.0.1:{port}/ · sign in as {', '.join(ROLES)}",
+        f"         with the password {_logins(settings)}",
+        "Ctrl-C ends it, and `hark demo` goes on later",
+    )
     with _center(settings, port, stop):
         from hark.wiring import bus_of, state_of, store_of
 
         with bus_of(settings) as bus, state_of(settings) as state, store_of(settings) as store:
-            console.print(f"Hark demo: data in {data}, log of the roles in {data / 'demo.log'}")
-            console.print(f"Console: http://127.0.0.1:{port}/ · sign in as {', '.join(ROLES)}")
-            console.print(f"         with the password {password}")
-            console.print("Ctrl-C ends it, and `hark demo` goes on later")
+            for line in begun:
+                console.print(line)
             begin = monotonic()
             _history(state, bus, console, stop)
             if not stop.is_set():
                 console.print(f"History is in the index after {monotonic() - begin:.0f} s. Now live.")
-                _live(Ledger(bus, store, state), bus, state, console, stop)
+                _live(bus, state, store, console, stop, begun[1:])
 
 
-def _configuration(data: Path, seed: int) -> Path:
+def _configuration(data: Path, seed: int | None) -> Path:
     """Write the shipped settings with simulated sources into the demo's folder, unless they are there."""
     folder = data / "config"
-    folder.mkdir(parents=True, exist_ok=True)
-    for shipped in SHIPPED.glob("*.toml"):
-        if not (folder / shipped.name).exists():
-            shutil.copyfile(shipped, folder / shipped.name)
     start = folder / "sources.toml"
-    if "simulator" not in start.read_text():
-        moment = now().isoformat(timespec="seconds")
-        start.write_text(
-            "".join(
-                f'[sources.{name}]\ntype = "simulator"\nplatform = "{name}"\nseed = {seed}\nstart = {moment}\n\n'
-                for name in ("x", "reddit", "bluesky")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for shipped in SHIPPED.glob("*.toml"):
+            if not (folder / shipped.name).exists():
+                shutil.copyfile(shipped, folder / shipped.name)
+        if "simulator" not in start.read_text():
+            moment = now().isoformat(timespec="seconds")
+            start.write_text(
+                "".join(
+                    f'[sources.{name}]\ntype = "simulator"\nplatform = "{name}"\n'
+                    f"seed = {SEED if seed is None else seed}\nstart = {moment}\n\n"
+                    for name in ("x", "reddit", "bluesky")
+                )
             )
-        )
+        elif seed is not None and f"seed = {seed}\n" not in start.read_text():
+            raise SettingsError(
+                f"--seed {seed}: the story in {data} has begun with another; name another folder with --data, "
+                "or delete this one"
+            )
+    except OSError as error:
+        raise SettingsError(f"data folder {data}: {error.strerror}") from error
     return folder
 
 
@@ -157,7 +178,8 @@ def _center(settings: Settings, port: int, stop: threading.Event) -> Iterator[No
             os.close(write_end)
             os.close(read_end)
     if code:
-        raise FatalError(f"the center ended: {b''.join(said).decode(errors='replace').strip()}")
+        last = b"".join(said).decode(errors="replace").strip().removeprefix("hark: ")
+        raise FatalError(f"the center ended: {last}")
 
 
 def _history(state: State, bus: Bus, console: Console, stop: threading.Event) -> None:
@@ -166,7 +188,9 @@ def _history(state: State, bus: Bus, console: Console, stop: threading.Event) ->
 
     length = HISTORY_DAYS * 86_400
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         reading = progress.add_task("two weeks of mentions: collected", total=1.0)
         tagging = progress.add_task("two weeks of mentions: tagged and indexed", total=1.0)
         while not stop.is_set():
@@ -183,12 +207,19 @@ def _history(state: State, bus: Bus, console: Console, stop: threading.Event) ->
             stop.wait(_REFRESH_SECONDS)
 
 
-def _live(ledger: Ledger, bus: Bus, state: State, console: Console, stop: threading.Event) -> None:
-    newest: collections.deque[Text] = collections.deque(maxlen=NEWEST)
+def _live(
+    bus: Bus, state: State, store: Store, console: Console, stop: threading.Event, head: Sequence[str]
+) -> None:
+    """Show what happens until `stop`: as a view on a terminal, else line by line."""
+    ledger, latest = Ledger(bus, store, state), store.search(parse(""), limit=NEWEST)
+    newest = collections.deque(
+        [mention_line(hit.mention, hit.enrichment) for hit in latest][::-1], maxlen=NEWEST
+    )
     arrivals: collections.deque[tuple[float, str]] = collections.deque()
     subscription = bus.subscribe(ENRICHED, None)
-    books, incidents, due = "", Text(), 0.0
-    live = Live(console=console, auto_refresh=False, screen=False)
+    books, said, incidents, due = list[SourceBooks](), "", Text(), 0.0
+    # On a screen of its own: a terminal that is made narrower would else keep pieces of what was there.
+    live = Live(console=console, auto_refresh=False, screen=True)
     with live if console.is_terminal else nullcontext():
         while not stop.is_set():
             for item in _poll(subscription):
@@ -199,13 +230,18 @@ def _live(ledger: Ledger, bus: Bus, state: State, console: Console, stop: thread
             while arrivals and arrivals[0][0] < monotonic() - 60:
                 arrivals.popleft()
             if monotonic() >= due:
-                books, due = _books(ledger), monotonic() + _BOOKS_SECONDS
+                due = monotonic() + _BOOKS_SECONDS
+                books, said = _books(ledger, books)
                 before, incidents = incidents, _incidents(state)
                 if not console.is_terminal and incidents != before:
                     console.print(incidents, soft_wrap=True)
             if console.is_terminal:
-                live.update(_view(state.source_states(), arrivals, newest, books, incidents), refresh=True)
+                top = _top(head, _table(books, state.source_states(), arrivals), said, incidents)
+                room = console.height - len(console.render_lines(top))
+                live.update(Group(top, *list(newest)[-room:] if room > 0 else ()), refresh=True)
         subscription.close()
+    if console.is_terminal:
+        console.print(said)
 
 
 def _poll(subscription: Subscription) -> list[Tagged]:
@@ -216,28 +252,35 @@ def _poll(subscription: Subscription) -> list[Tagged]:
     return [item for item in items if isinstance(item, Tagged)]
 
 
-def _view(
-    sources: list[SourceState],
+def _top(head: Sequence[str], table: Table, said: str, incidents: Text) -> Group:
+    """Return what stands above the newest mentions."""
+    return Group(
+        *(Text(line, style="dim") for line in head), table, Text(said, style="dim"), incidents, Text()
+    )
+
+
+def _table(
+    books: Sequence[SourceBooks],
+    states: Sequence[SourceState],
     arrivals: "collections.deque[tuple[float, str]]",
-    newest: "collections.deque[Text]",
-    books: str,
-    incidents: Text,
-) -> Group:
-    table = Table(box=None, header_style="bold", padding=(0, 2))
-    table.add_column("source")
+) -> Table:
+    """Return each source's count (as the books have it), rate, newest mention, and how long ago it answered."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("source", no_wrap=True)
     for name in ("collected", "last minute", "newest", "behind"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    collected = {row.name: row.collected for row in books}
     rates = collections.Counter(source for _, source in arrivals)
-    for source in sources:
+    for source in states:
         alive = (to_ms(now()) - (source.alive_ms or 0)) / 1000
         table.add_row(
             source.name,
-            f"{source.published:,}",
+            f"{collected.get(source.name, 0):,}",
             f"{rates[source.name]:,}",
             local(from_ms(source.newest_ms)) if source.newest_ms else "",
             f"{alive:.1f} s",
         )
-    return Group(table, Text(books, style="dim"), incidents, Text(), *newest)
+    return table
 
 
 def _incidents(state: State) -> Text:
@@ -253,15 +296,16 @@ def _incidents(state: State) -> Text:
     return Text(f"! {worst.severity}/10  {harmless(worst.headline)}{more}", style="bold red")
 
 
-def _books(ledger: Ledger) -> str:
+def _books(ledger: Ledger, before: list[SourceBooks]) -> tuple[list[SourceBooks], str]:
+    """Return the books and what they say; while they cannot be read those of before, and why."""
     try:
         books = ledger.books()
     except TransientError as error:
-        return str(error)
+        return before, str(error)
     sums = {name: sum(getattr(row, name) for row in books) for name in ("collected", "indexed", "deleted")}
     pending = sum(row.pending for row in books)
     balanced = "balance" if all(row.balanced for row in books) else "do NOT balance"
-    return (
+    return books, (
         f"the books {balanced}: {sums['collected']:,} collected = {sums['indexed']:,} indexed + "
         f"{sum(row.rejected for row in books):,} rejected + {sums['deleted']:,} deleted + {pending:,} pending"
     )

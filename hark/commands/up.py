@@ -101,7 +101,7 @@ def lock_folder(data: Path) -> IO[str]:
         lock = (data / "up.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SettingsError(f"data folder {data}: another `hark up` runs on it already") from None
+        raise SettingsError(f"data folder {data}: another `hark up` or `hark demo` runs on it already") from None
     except OSError as error:
         raise SettingsError(f"data folder {data}: {error.strerror}") from error
     return lock

@@ -213,7 +213,7 @@ def test_a_port_in_use_is_answered(center: Center) -> None:
 
 def test_a_second_center_on_the_same_folder_is_answered(running: Center) -> None:
     finished = running.run("up", "--port", "0", expect=2)
-    assert b"another `hark up` runs on it already" in finished.stderr
+    assert b"another `hark up` or `hark demo` runs on it already" in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The chain of enrichers: mentions in, enrichments out, as config/enrichment.toml orders it."""
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +94,8 @@ def build_chain(config: Path, brands: Sequence[Brand], models: Path | None = Non
     """
     path = config / FILE
     file = read_enrichment(config)
+    if not file.options.get("recogniser"):
+        _import_spacy_alone()
     if models is not None and MODEL not in file.order:
         raise SettingsError(
             f'{path}: order: expected "{MODEL}", behind "topics", as there are models to serve'
@@ -101,6 +104,20 @@ def build_chain(config: Path, brands: Sequence[Brand], models: Path | None = Non
         name: Context(config, tuple(brands), models, file.options.get(name, {})) for name in file.order
     }
     return Chain([build(name, context) for name, context in contexts.items()])
+
+
+def _import_spacy_alone() -> None:
+    """Import spaCy, and not torch with it.
+
+    spaCy takes torch along wherever it is installed, as it is for a second opinion: 490 MB and two seconds in each
+    process, and only a pipeline of one's own can need it.
+    """
+    if "torch" not in sys.modules:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # to whoever imports it now it is not installed
+        try:
+            import spacy  # noqa: F401
+        finally:
+            del sys.modules["torch"]
 
 
 def before_models(chain: Chain) -> tuple[Enricher, ...]:

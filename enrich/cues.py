@@ -141,6 +141,8 @@ class _Symbols(dict[str, str]):
             found.append((beginning, self._of[beginning + "*"]))
         self._numbers = sorted((form for form in forms if form[0] == "*"), key=len, reverse=True)
         self._by_tail: dict[str, str] = {}
+        self._found_by: dict[str, list[str]] = {}
+        """The symbols of what each form with a sign finds, itself among them: many phrases share few forms."""
 
     def __missing__(self, token: str) -> str:
         word = token if token.isalpha() else token.lstrip("#").translate(_DIGITS)
@@ -170,13 +172,15 @@ class _Symbols(dict[str, str]):
 
     def patterns(self, phrase: str) -> list[str]:
         """Return the strings of symbols that `phrase` finds."""
-        found = [
-            [symbol for other, symbol in self._of.items() if _finds(form, other)]
-            if "*" in form
-            else [self._of[form]]
-            for form in _forms(phrase)
-        ]
+        found = [self._symbols_of(form) for form in _forms(phrase)]
         return ["".join(way) for way in product(*found)]
+
+    def _symbols_of(self, form: str) -> list[str]:
+        if "*" not in form:
+            return [self._of[form]]
+        if form not in self._found_by:
+            self._found_by[form] = [symbol for other, symbol in self._of.items() if _finds(form, other)]
+        return self._found_by[form]
 
 
 def _forms(phrase: str) -> list[str]:

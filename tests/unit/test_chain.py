@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -36,6 +38,15 @@ def test_every_enricher_can_be_built_is_in_the_shipped_order_and_documented() ->
         step = build(name, Context(shipped.config, shipped.brands, None, {}))
         assert (step.name, bool(step.version)) == (name, True)
         assert f"\n## {name}\n" in documented
+
+
+def test_a_chain_without_a_second_opinion_loads_no_torch_and_leaves_it_to_be_loaded() -> None:
+    code = (
+        "import sys; from pathlib import Path; from enrich.chain import build_chain; from hark.settings import load;"
+        "settings = load(None, Path('unused')); build_chain(settings.config, settings.brands);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
 
 
 def test_one_mention_alone_gets_the_same_tags_as_among_others() -> None:

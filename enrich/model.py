@@ -548,13 +548,19 @@ def seconds_of(folder: Path, models: Iterable[Trained]) -> dict[Task, "Second"]:
     return {model.task: read_second(folder, model.task, model.second) for model in models if model.second}
 
 
+def models_in(folder: Path) -> list[Trained]:
+    """Return the trained models of a folder; raises SettingsError where there is none, or one cannot be read."""
+    models = [read(path) for task in TASKS if (path := folder / f"{task}.model").exists()]
+    if not models:
+        raise SettingsError(f"{folder}: no model is here: `hark train … --out DIR` writes one")
+    return models
+
+
 def build(context: Context) -> Models:
     """Return the step; without a folder of models it does nothing. It has no options."""
     models: list[Trained] = []
     seconds: dict[Task, Second] = {}
     if context.models is not None:
-        models = [read(path) for task in TASKS if (path := context.models / f"{task}.model").exists()]
-        if not models:
-            raise SettingsError(f"{context.models}: no model is here: `hark train … --out DIR` writes one")
+        models = models_in(context.models)
         seconds = seconds_of(context.models, models)
     return Models(models, frozenset(names_of_brands(context.brands)), load(context.config), seconds)

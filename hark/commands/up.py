@@ -60,6 +60,10 @@ def _try_files(settings: Settings) -> None:
     from hark.alerts.targets import load_alerts
 
     read_enrichment(settings.config)
+    if serving := settings.center.enrich.models:
+        from enrich.model import models_in
+
+        models_in(settings.config / serving)
     phrasebook.check(settings.config)
     load_alerts(settings.config)
 
@@ -101,7 +105,9 @@ def lock_folder(data: Path) -> IO[str]:
         lock = (data / "up.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise SettingsError(f"data folder {data}: another `hark up` or `hark demo` runs on it already") from None
+        raise SettingsError(
+            f"data folder {data}: another `hark up` or `hark demo` runs on it already"
+        ) from None
     except OSError as error:
         raise SettingsError(f"data folder {data}: {error.strerror}") from error
     return lock

@@ -154,7 +154,7 @@ def _run(settings: Settings, entry: RuleEntry, since: datetime, until: datetime,
             arguments += ["--incidents", str(known)]
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "hark", "backtest", "-", *arguments],
+                [sys.executable, "-P", "-m", "hark", "backtest", "-", *arguments],
                 input=msgspec.json.encode(entry),
                 capture_output=True,
                 timeout=LONGEST_SECONDS,

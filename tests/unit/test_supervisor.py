@@ -1,13 +1,14 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hark.supervisor import ROLES_FILE, Role, Supervisor
+from hark.supervisor import ROLES_FILE, Role, Supervisor, hark
 from tests.support.center import wait_for
 
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -55,3 +56,9 @@ def test_a_role_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> Non
         missing.chmod(0o755)
         role.due = 0.0  # as if the pause were over
         wait_for(lambda: role.process is not None, "the role")
+
+
+def test_what_is_called_like_a_part_of_it_in_the_folder_where_it_runs_is_not_run(tmp_path: Path) -> None:
+    for name in ("hark", "config", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    subprocess.run(hark("--version"), cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)

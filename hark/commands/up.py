@@ -42,16 +42,15 @@ def command(config: Path | None, data: Path | None, port: int, host: str) -> Non
 def run_center(settings: Settings, host: str, port: int) -> None:
     """Supervise all roles of `settings` until a signal; the console listens at `host`:`port`."""
     data = settings.data
-    lock = lock_folder(data)
-    _try_files(settings)
-    _try_parts(settings)
-    listener = listen(host, port)
-    metrics_folder(data)
-    stop = stop_on_signals()
-    if sys.stderr.isatty():
-        click.echo(f"Hark is up: http://{host}:{port}/ · data in {data} · Ctrl-C ends it", err=True)
-    Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
-    lock.close()
+    with lock_folder(data):
+        _try_files(settings)
+        _try_parts(settings)
+        with listen(host, port) as listener:
+            metrics_folder(data)
+            stop = stop_on_signals()
+            if sys.stderr.isatty():
+                click.echo(f"Hark is up: http://{host}:{port}/ · data in {data} · Ctrl-C ends it", err=True)
+            Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
 
 
 def _try_files(settings: Settings) -> None:
@@ -103,11 +102,13 @@ def lock_folder(data: Path) -> IO[str]:
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = (data / "up.lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SettingsError(
-            f"data folder {data}: another `hark up` or `hark demo` runs on it already"
-        ) from None
     except OSError as error:
         raise SettingsError(f"data folder {data}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        taken = isinstance(error, BlockingIOError)
+        what = "another `hark up` or `hark demo` runs on it already" if taken else error.strerror
+        raise SettingsError(f"data folder {data}: {what}") from error
     return lock

@@ -26,7 +26,7 @@ def test_the_models_that_the_settings_name_are_served(tmp_path: Path) -> None:
     assert not (tmp_path / "roles.json").exists()
     (config / "trained").mkdir()
     (config / "trained" / "topic.model").write_bytes(b"no model")
-    with pytest.raises(SettingsError, match="topic.model: ") as told:
+    with pytest.raises(SettingsError, match=r"topic\.model: ") as told:
         chain_of(own)
     with pytest.raises(SettingsError, match=f"^{re.escape(str(told.value))}$"):
         run_center(own, "127.0.0.1", 0)

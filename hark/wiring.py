@@ -32,6 +32,7 @@ from sinks import drop_store, open_store
 if TYPE_CHECKING:  # these load language models or a web framework; most commands do without
     from enrich.chain import Chain
     from hark.console.center import Center
+    from hark.erasing import Erasing
 
 
 @contextlib.contextmanager
@@ -85,6 +86,21 @@ def reprocessing_of(settings: Settings) -> Iterator[Reprocessing]:
             partial(drop_store, settings.center.store, settings.data),
             check,
         )
+
+
+@contextlib.contextmanager
+def erasing_of(settings: Settings) -> "Iterator[Erasing]":
+    """Open what mentions are erased with: the log, the state database and the stores of all generations."""
+    from hark.erasing import SEGMENTS, TOMBSTONES, Erasing
+
+    with bus_of(settings) as bus, state_of(settings) as state, contextlib.ExitStack() as opened:
+        known = shown(Generations(state))
+        stores = {
+            number: opened.enter_context(contextlib.closing(store_of_generation(settings, number)))
+            for number in known.numbers()
+        }
+        remains = (TOMBSTONES,) if settings.center.store == "embedded" else (TOMBSTONES, SEGMENTS)
+        yield Erasing(bus, state, stores, known.kept, remains)
 
 
 def _watch(settings: Settings) -> Watch:

@@ -27,6 +27,7 @@ COMMANDS = {
     "reprocess": "Tag history again beside the old tags; promote it, or take it back.",
     "diff": "What another generation of tags changes.",
     "label": "What persons say about tags: queue, import, export, agreement.",
+    "erase": "Take mentions out for good, one by one or an author's, with a receipt.",
     "rejected": "List what was refused and why, or send it round again.",
     "query": "Explain a query.",
     "detect": "Find spikes in a series of counts: CSV in, CSV out.",

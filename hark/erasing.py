@@ -199,6 +199,8 @@ class Erasing:
             People(self._state).note("hark erase", "mentions erased", said)
         waiting = self._gone(found.ids, stop, told)
         incidents = desk.forget_author(self._state, *found.names) if found.names else 0
+        advance(self._bus, self._state)
+        refused = set(self._state.rejected_ids()).intersection(map(storable, found.ids))
         return Receipt(
             at=self._clock(),
             erased=len(found.ids) - len(waiting),
@@ -207,7 +209,7 @@ class Erasing:
             generations=tuple(sorted(self._stores)),
             labels=labels,
             incidents=incidents,
-            refused=len(set(map(storable, found.ids)) & set(self._state.rejected_ids())),
+            refused=len(refused),
             log=() if waiting else self._log_keeps(),
             remains=self._remains,
             not_covered=NOT_COVERED,

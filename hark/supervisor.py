@@ -22,6 +22,7 @@ LIFELINE = "HARK_LIFELINE"
 """Environment variable: a file descriptor that reads to its end when the supervisor is gone."""
 ROLES_FILE = "roles.json"
 DRAIN_SECONDS = 10.0
+LEAVE_SECONDS = 4.5
 _BACK_OFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
@@ -155,6 +156,26 @@ def stop_on_signals() -> threading.Event:
 
         threading.Thread(target=watch, name="lifeline", daemon=True).start()
     return stop
+
+
+def leave_in_time(stop: threading.Event) -> None:
+    """Let SIGTERM or SIGINT end this process within LEAVE_SECONDS, drained or not; call it from the main thread.
+
+    For roles whose work is done again when it was cut off: a request to a log that is away may take a minute, in a
+    library that hears of no signal meanwhile.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told)  # written to at once, while a handler waits for the library's call to end
+
+    def leave() -> None:
+        os.read(heard, 1)
+        stop.set()
+        time.sleep(LEAVE_SECONDS)
+        log.warning("left with work under way: it will be done again", seconds=LEAVE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=leave, name="leave", daemon=True).start()
 
 
 def read_roles(data: Path) -> list[dict[str, object]]:

@@ -11,8 +11,10 @@ import click
 from hark import logs, settings
 from hark.core.errors import SettingsError
 from hark.settings import Settings
-from hark.supervisor import stop_on_signals
+from hark.supervisor import leave_in_time, stop_on_signals
 
+_REPEATABLE = {"collect", "enrich", "index", "alert", "reprocess-feed", "reprocess-tag", "reprocess-write"}
+"""Roles whose work may be cut off anywhere: it is done again, and changes nothing more."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,7 +30,10 @@ def start(
             start_http_server(metrics_port, addr="127.0.0.1")
         except OSError as error:
             raise SettingsError(f"--metrics-port {metrics_port}: {error.strerror}") from error
-    return settings.load(config, data), stop_on_signals()
+    loaded, stop = settings.load(config, data), stop_on_signals()
+    if role in _REPEATABLE:
+        leave_in_time(stop)
+    return loaded, stop
 
 
 def share(text: str) -> tuple[int, int]:

@@ -62,3 +62,19 @@ def test_what_is_called_like_a_part_of_it_in_the_folder_where_it_runs_is_not_run
     for name in ("hark", "config", "json"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
     subprocess.run(hark("--version"), cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_role_whose_work_hangs_ends_soon_after_the_signal() -> None:
+    program = (
+        "import time, hark.supervisor as supervisor\n"
+        "supervisor.LEAVE_SECONDS = 0.1\n"
+        "supervisor.leave_in_time(supervisor.stop_on_signals())\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.wait(30) == 1
+        assert "it will be done again" in process.stdout.read()

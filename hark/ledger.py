@@ -4,21 +4,29 @@ Collected are the distinct ids in the log (topics mentions and rejected), counte
 the state database. Each is indexed or deleted (the store says so), rejected (the rejected log says so, and the
 store does not know it), or pending (the log's offsets say that a stage has not processed it yet). Nothing is
 obtained by subtraction, so that the sum can fail to come out: that is what makes it worth looking at.
+
+What retention removed from the log before the register, or a stage, had come to it is in no such sum. It is noticed
+by the offsets and kept in the state database, and books with such losses do not balance until they are written off.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
+import structlog
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from hark.core.change import ENRICHED, MENTIONS, REJECTED
 from hark.core.mention import source_of
 from hark.core.protocols import Books, Bus, Store
-from hark.state import State
+from hark.state import Loss, NoticedLoss, State
 from hark.state.database import storable
 
 ENRICH_GROUP = "hark.enrich"
 INDEX_GROUP = "hark.index"
+REGISTER = "the books"
+"""The register as a reader of the log."""
 _BATCH = 5_000
+log = structlog.get_logger()
 
 
 class SourceBooks(Struct):
@@ -68,6 +76,10 @@ class Ledger:
         """Return the books per source, exact even while mentions are on their way."""
         return self._take_stock(verification=None)
 
+    def losses(self) -> list[NoticedLoss]:
+        """Return what the log lost before it was read, and nobody has written off; look after `books`."""
+        return [loss for loss in self._state.losses() if not loss.written_off]
+
     def verify(self) -> tuple[list[SourceBooks], Verification]:
         """Compare the ids of log, register and store one by one; takes about a second per 100,000 mentions."""
         verification = Verification()
@@ -80,6 +92,7 @@ class Ledger:
             MENTIONS: self._bus.committed(MENTIONS, ENRICH_GROUP),
             ENRICHED: self._bus.committed(ENRICHED, INDEX_GROUP),
         }
+        notice_losses(self._bus, self._state)
         others = [(topic, self._bus.committed(topic, group)) for topic, group in self._ways()]
         collected: dict[str, int] = {}
         pending: set[str] = set()
@@ -129,13 +142,36 @@ def advance(bus: Bus, state: State) -> int:
     return read
 
 
+def notice_losses(bus: Bus, state: State) -> None:
+    """Keep in `state`, and say once, what the log removed before a stage had processed it.
+
+    Call it before a stage goes on: from then on its offsets no longer tell.
+    """
+    for topic, group in ((MENTIONS, ENRICH_GROUP), (ENRICHED, INDEX_GROUP)):
+        lost = [Loss(topic, p, group, begin, end) for p, (begin, end) in bus.lost(topic, group).items()]
+        if lost:
+            _tell(state.save_losses(lost))
+
+
+def _tell(losses: Iterable[Loss]) -> None:
+    for loss in losses:
+        log.error("the log lost records before they were read", **asdict(loss))
+
+
 def _advance_batch(bus: Bus, state: State, topic: str) -> int:
     before = state.ledger_offsets(topic)
     end = bus.ends(topic)
-    if all(before.get(partition, 0) >= offset for partition, offset in end.items()):
+    # A partition that ends before what was counted is another one: its topic was deleted and made anew.
+    counted = {p: before.get(p, 0) if before.get(p, 0) <= offset else 0 for p, offset in end.items()}
+    if counted == end:
         return 0
     starts = bus.starts(topic)
-    after = {p: max(before.get(p, 0), starts.get(p, 0)) for p in end}
+    after = {p: max(offset, starts.get(p, 0)) for p, offset in counted.items()}
+    lost = [
+        Loss(topic, p, REGISTER, counted[p], offset) for p, offset in after.items() if offset > counted[p]
+    ]
+    if not before:
+        bus.hold(topic, after)
     ids: list[str] = []
     for record in bus.read(topic, dict(after), end):
         ids.append(record.key)
@@ -145,7 +181,9 @@ def _advance_batch(bus: Bus, state: State, topic: str) -> int:
     else:
         after = {p: max(after[p], offset) for p, offset in end.items()}
     # False: another process was quicker; what it counted is not counted here, and the loop looks again.
-    state.register(topic, before, after, ids, rejected=topic == REJECTED)
+    if state.register(topic, before, after, ids, rejected=topic == REJECTED, lost=lost):
+        bus.hold(topic, after)
+        _tell(lost)
     return max(1, len(ids))
 
 

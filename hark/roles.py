@@ -35,7 +35,7 @@ from hark.core.clock import Clock, monotonic, now, to_ms
 from hark.core.errors import RefusedError, SettingsError, TransientError
 from hark.core.mention import Enrichment, Mention, source_of
 from hark.core.protocols import Batch, Bus, Record, Refusal, Source, Subscription
-from hark.ledger import advance
+from hark.ledger import advance, notice_losses
 from hark.state import State
 
 T = TypeVar("T")
@@ -229,6 +229,7 @@ def index_loop(
 def ledger_loop(bus: Bus, state: State, stop: threading.Event, interval_seconds: float = 2.0) -> None:
     """Keep the ledger's register up with the log, until `stop`."""
     while not stop.is_set():
+        done(partial(notice_losses, bus, state), stop, "ledger")
         done(partial(advance, bus, state), stop, "ledger")
         stop.wait(interval_seconds)
 

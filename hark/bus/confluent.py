@@ -19,6 +19,7 @@ from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
+    METADATA_SECONDS,
     REQUEST_SECONDS,
     SESSION_SECONDS,
     check_name,
@@ -124,7 +125,8 @@ class ConfluentBus:
         self._producer: Any = None
         self._admin: Any = None
         self._refusal: str | None = None
-        self._partitions: dict[str, list[int]] = {}
+        self._partitions: dict[str, tuple[float, list[int]]] = {}
+        """Of each topic, and when that was asked."""
         self._outsiders: dict[str, Any] = {}
         """Consumers by group that only look and never join."""
 
@@ -150,6 +152,8 @@ class ConfluentBus:
             if error is not None:
                 if error.fatal():
                     self._drop_producer(producer)
+                with self._lock:
+                    self._partitions.pop(topic, None)  # it may have been deleted
                 raise outcome.refused or KafkaException(error)
 
     def _open_producer(self) -> Any:
@@ -175,15 +179,29 @@ class ConfluentBus:
                 self._producer = None
 
     def _topic(self, topic: str) -> list[int]:
-        """Return the numbers of the topic's partitions, after creating it where it is new."""
+        """Return the topic's partitions, as they were when last asked for, after creating it where it is new."""
         check_name("topic", topic)
         with self._lock:
             if topic not in self._partitions:
-                known = self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics
+                known = self._known()
                 if topic not in known:
                     known = self._create(topic)
-                self._partitions[topic] = sorted(known[topic].partitions)
-            return self._partitions[topic]
+                self._partitions[topic] = monotonic(), sorted(known[topic].partitions)
+            return self._partitions[topic][1]
+
+    def _places(self, topic: str) -> list[int]:
+        """Return the topic's partitions, those that were added some seconds ago too."""
+        with self._lock:
+            self._topic(topic)
+            if monotonic() - self._partitions[topic][0] > METADATA_SECONDS:
+                known = self._known()
+                if topic not in known:
+                    raise TransientError(f"Kafka at {self._hosts} has no topic {topic} any more")
+                self._partitions[topic] = monotonic(), sorted(known[topic].partitions)
+            return self._partitions[topic][1]
+
+    def _known(self) -> Any:
+        return self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics
 
     def _create(self, topic: str) -> Any:
         """Create the topic and return the cluster's topics once each of its partitions has a leader."""
@@ -200,7 +218,7 @@ class ConfluentBus:
         self._ask(create)
         deadline = monotonic() + REQUEST_SECONDS
         while True:
-            known = self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics
+            known = self._known()
             if (
                 topic in known
                 and known[topic].partitions
@@ -249,6 +267,7 @@ class ConfluentBus:
                 "heartbeat.interval.ms": HEARTBEAT_SECONDS * 1000,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "topic.metadata.refresh.interval.ms": METADATA_SECONDS * 1000,
             }
         )
         consumer.subscribe([topic])
@@ -276,7 +295,7 @@ class ConfluentBus:
         return read(lambda: self._follow(topic, begin), stop)
 
     def _offsets(self, topic: str, which: Any) -> dict[int, int]:
-        places = {TopicPartition(topic, p): which for p in self._topic(topic)}
+        places = {TopicPartition(topic, p): which for p in self._places(topic)}
         found = self._ask(lambda admin: {p: f.result() for p, f in admin.list_offsets(places).items()})
         return {place.partition: answer.offset for place, answer in sorted(found.items())}
 
@@ -290,19 +309,28 @@ class ConfluentBus:
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
-        with self._lock, _translated(self._hosts):
-            found = patiently(REQUEST_SECONDS, lambda: self._commits(topic, group), _passes)
         # without a commit Kafka says a negative number; the group then begins at the oldest record
-        commits = {place.partition: place.offset for place in found}
-        return {p: max(oldest, commits[p]) for p, oldest in self.starts(topic).items()}
+        commits, oldest = self._commits(topic, group), self.starts(topic)
+        return {p: max(offset, commits.get(p, -1)) for p, offset in oldest.items()}
 
-    def _commits(self, topic: str, group: str) -> list[Any]:
+    def lost(self, topic: str, group: str) -> dict[int, tuple[int, int]]:
+        """Return, where there are any, the offsets from and up to which records went before `group` processed them."""
+        oldest = self.starts(topic)  # first: what is processed meanwhile may go
+        commits = self._commits(topic, group)
+        return {p: (commits[p], n) for p, n in oldest.items() if 0 <= commits.get(p, -1) < n}
+
+    def _commits(self, topic: str, group: str) -> dict[int, int]:
+        with self._lock, _translated(self._hosts):
+            found = patiently(REQUEST_SECONDS, lambda: self._committed(topic, group), _passes)
+        return {place.partition: place.offset for place in found}
+
+    def _committed(self, topic: str, group: str) -> list[Any]:
         """Ask by a consumer that never joins.
 
         The admin client's requests about groups crash in librdkafka's own thread (a segmentation fault, 2.16) while
         the group's coordinator is not ready.
         """
-        places = [TopicPartition(topic, partition) for partition in self._topic(topic)]
+        places = [TopicPartition(topic, partition) for partition in self._places(topic)]
         consumer = self._outsiders.pop(group, None) or Consumer(
             {**self._common, "group.id": group, "enable.auto.commit": False}
         )
@@ -318,11 +346,14 @@ class ConfluentBus:
         found = self._ask(lambda admin: admin.describe_configs([place])[place].result())
         return kept_by({name: entry.value for name, entry in found.items()})
 
+    def hold(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Do nothing: Kafka's retention asks nobody, and `lost` tells of it."""
+
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""
 
         def settle() -> None:
-            found = self._commits(topic, group)
+            found = self._committed(topic, group)
             wanted = [
                 TopicPartition(topic, place.partition, offsets[place.partition])
                 for place in found
@@ -351,7 +382,7 @@ class ConfluentBus:
         check_name("topic", topic)
         with self._lock:
             self._partitions.pop(topic, None)
-        if topic in self._ask(lambda admin: admin.list_topics(timeout=self._list_seconds)).topics:
+        if topic in self._known():
             self._ask(lambda admin: admin.delete_topics([topic])[topic].result())
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 import apsw
 
 from hark.bus.rules import check_name, check_share, encode
+from hark.core.change import ENRICHED, MENTIONS
 from hark.core.clock import Clock, monotonic, now, to_ms
 from hark.core.errors import FatalError, SettingsError, TransientError
 from hark.core.protocols import Record
@@ -35,6 +36,7 @@ _TRIM_ROWS = 2_000
 _CHUNK = 1_000
 _LEAST_FREE_BYTES = 1 << 20
 _DAY_MS = 86_400_000
+_HELD = ":held"  # no group can be called that
 _TRIMMING = timedelta(hours=1)
 """How long it may take at most until what is past retention is trimmed: much of it takes many turns."""
 
@@ -163,15 +165,19 @@ class _Topic:
     def trim(self, now_ms: int) -> bool:
         """Delete a bounded number of records that are past retention and that every group has processed.
 
-        Called within a transaction, often; does something once a minute, and each time while there is more. True when
+        What is held stays too (see `hold`), and all that enrich or index has never begun to read. Called within a
+        transaction, often; does something once a minute, and each time while there is more. True when
         it is done with what there was: then `forget` is to follow, outside the transaction.
         """
         if now_ms < self.trim_at:
             return False
         self.trim_at = now_ms + _TRIM_EVERY_MS
         for partition, end in self.ends().items():
+            unread = 0 if self.path.stem in (MENTIONS, ENRICHED) else end
             processed = self.value(
-                "SELECT coalesce(min(next), ?) FROM commits WHERE partition = ?", (end, partition)
+                "SELECT min(coalesce(min(next) FILTER (WHERE consumer <> ?1), ?2),"
+                " coalesce(min(next) FILTER (WHERE consumer = ?1), ?3)) FROM commits WHERE partition = ?4",
+                (_HELD, unread, end, partition),
             )
             oldest: list[Any] = self.connection.execute(
                 f"SELECT offset, timestamp_ms FROM records_{partition} WHERE offset < ? ORDER BY offset LIMIT ?",
@@ -310,6 +316,16 @@ class EmbeddedBus:
         """Return how long a record may lie in the log's files, by the settings; those who use the log trim it."""
         check_name("topic", topic)
         return timedelta(days=self._log.retention_days) + _TRIMMING
+
+    def lost(self, topic: str, group: str) -> dict[int, tuple[int, int]]:
+        """Return {}: here a record stays until every group has processed it."""
+        return {}
+
+    def hold(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Keep what stands at `offsets` and behind them, however old it is; the next call moves that on."""
+        rows = [(_HELD, partition, offset) for partition, offset in offsets.items()]
+        with self._topic(topic) as log, log.transaction():
+            log.connection.executemany("INSERT OR REPLACE INTO commits VALUES (?, ?, ?)", rows)
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

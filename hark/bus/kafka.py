@@ -17,6 +17,7 @@ from hark.bus.rules import (
     DELIVERY_SECONDS,
     HEARTBEAT_SECONDS,
     MAX_BATCH_BYTES,
+    METADATA_SECONDS,
     REQUEST_SECONDS,
     SESSION_SECONDS,
     check_name,
@@ -28,13 +29,12 @@ from hark.bus.rules import (
     too_large,
     topic_config,
 )
+from hark.core.clock import monotonic
 from hark.core.errors import FatalError, HarkError, RefusedError, SettingsError, TransientError
 from hark.core.protocols import Record
 from hark.settings import LogSettings
 
 _LOG = logging.getLogger(__name__)
-METADATA_SECONDS = 10
-"""A member that joins before its broker knows of a new topic is given no partition until it asks again."""
 _LOST_MEMBERSHIP = (
     errors.CommitFailedError,
     errors.RebalanceInProgressError,
@@ -87,7 +87,8 @@ class KafkaBus:
         self._lock = threading.RLock()
         self._producer: Any = None
         self._admin: Any = None
-        self._partitions: dict[str, list[TopicPartition]] = {}
+        self._partitions: dict[str, tuple[float, list[TopicPartition]]] = {}
+        """Of each topic, and when that was asked."""
 
     def publish(self, topic: str, messages: Sequence[tuple[str, bytes]]) -> None:
         """Send all and wait until all are acknowledged; a broker's restart is waited out."""
@@ -108,6 +109,8 @@ class KafkaBus:
         except TransientError:
             # an idempotent producer that has given up on a message cannot be relied on for the next
             self._drop_producer(producer)
+            with self._lock:
+                self._partitions.pop(topic, None)  # it may have been deleted
             raise
 
     def _open_producer(self) -> Any:
@@ -134,16 +137,27 @@ class KafkaBus:
         producer.close(timeout=0)
 
     def _topic(self, topic: str) -> list[TopicPartition]:
-        """Return the topic's partitions, after creating it where it is new."""
+        """Return the topic's partitions, as they were when last asked for, after creating it where it is new."""
         check_name("topic", topic)
         with self._lock:
             if topic not in self._partitions:
                 if topic not in self._ask(lambda admin: admin.list_topics()):
                     self._ask(lambda admin: self._create(admin, topic))
-                (described,) = self._ask(lambda admin: admin.describe_topics([topic]))
-                numbers = sorted(partition["partition_index"] for partition in described["partitions"])
-                self._partitions[topic] = [TopicPartition(topic, number) for number in numbers]
-            return self._partitions[topic]
+                self._look_at(topic)
+            return self._partitions[topic][1]
+
+    def _places(self, topic: str) -> list[TopicPartition]:
+        """Return the topic's partitions, those that were added some seconds ago too."""
+        with self._lock:
+            self._topic(topic)
+            if monotonic() - self._partitions[topic][0] > METADATA_SECONDS:
+                self._look_at(topic)
+            return self._partitions[topic][1]
+
+    def _look_at(self, topic: str) -> None:
+        (described,) = self._ask(lambda admin: admin.describe_topics([topic]))
+        numbers = sorted(partition["partition_index"] for partition in described["partitions"])
+        self._partitions[topic] = monotonic(), [TopicPartition(topic, number) for number in numbers]
 
     def _create(self, admin: Any, topic: str) -> None:
         wanted = {
@@ -227,20 +241,28 @@ class KafkaBus:
 
     def starts(self, topic: str) -> dict[int, int]:
         """Return the oldest kept offset of each partition."""
-        return _by_number(self._offsets(self._topic(topic), OffsetSpec.EARLIEST))
+        return _by_number(self._offsets(self._places(topic), OffsetSpec.EARLIEST))
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the offset that each partition's next record will have."""
-        return _by_number(self._offsets(self._topic(topic), OffsetSpec.LATEST))
+        return _by_number(self._offsets(self._places(topic), OffsetSpec.LATEST))
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
-        partitions = self._topic(topic)
-        found = self._ask(lambda admin: admin.list_group_offsets({group: partitions}))[group]
         # without a commit Kafka says -1; the group then begins at the oldest record
-        return {
-            p: max(oldest, found[TopicPartition(topic, p)].offset) for p, oldest in self.starts(topic).items()
-        }
+        commits, oldest = self._commits(topic, group), self.starts(topic)
+        return {p: max(offset, commits.get(p, -1)) for p, offset in oldest.items()}
+
+    def lost(self, topic: str, group: str) -> dict[int, tuple[int, int]]:
+        """Return, where there are any, the offsets from and up to which records went before `group` processed them."""
+        oldest = self.starts(topic)  # first: what is processed meanwhile may go
+        commits = self._commits(topic, group)
+        return {p: (commits[p], n) for p, n in oldest.items() if 0 <= commits.get(p, -1) < n}
+
+    def _commits(self, topic: str, group: str) -> dict[int, int]:
+        partitions = self._places(topic)
+        found = self._ask(lambda admin: admin.list_group_offsets({group: partitions}))[group]
+        return {place.partition: found[place].offset for place in partitions}
 
     def kept(self, topic: str) -> timedelta | None:
         """Return how long a record may lie in the log's files, by what the broker says of the topic."""
@@ -248,6 +270,9 @@ class KafkaBus:
         wanted = [ConfigResource("topic", topic)]
         found = self._ask(lambda admin: admin.describe_configs(wanted, config_filter="all"))["topic"][topic]
         return kept_by({name: entry["value"] for name, entry in found.items()})
+
+    def hold(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Do nothing: Kafka's retention asks nobody, and `lost` tells of it."""
 
     def begin(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
         """Let a group that nobody has joined yet begin at `offsets`; one that has begun stays where it is."""

@@ -23,6 +23,9 @@ SEGMENT_MS = 86_400_000
 """Kafka removes whole segments: one that is filled for a day is gone a day after its first record could be."""
 _REMOVING = timedelta(minutes=10)
 """A broker looks every five minutes for what is past retention, and takes a minute to remove it, unless it is told else."""
+# How soon partitions that an operator adds to a topic are read and counted. A member that joins before its broker
+# knows of a new topic is given no partition until it asks again, too.
+METADATA_SECONDS = 10
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

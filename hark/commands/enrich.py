@@ -18,8 +18,8 @@ def command(config: Path | None, data: Path | None, share_text: str, metrics_por
     """Tag what is new in the log: language, brands, sentiment, topics and the rest of the chain."""
     from hark.core.change import MENTIONS
     from hark.drift import Counting
-    from hark.ledger import ENRICH_GROUP
-    from hark.roles import enrich_loop, wait_out
+    from hark.ledger import ENRICH_GROUP, notice_losses
+    from hark.roles import done, enrich_loop, wait_out
     from hark.wiring import bus_of, state_of, tags_of
 
     settings, stop = start("enrich", config, data, metrics_port)
@@ -35,6 +35,8 @@ def command(config: Path | None, data: Path | None, share_text: str, metrics_por
         adding_up = threading.Thread(target=counting.loop, args=(stop,), name="drift", daemon=True)
         adding_up.start()
         bus = stack.enter_context(bus_of(settings))
+        if not done(lambda: notice_losses(bus, state), stop, "log"):
+            return
         subscription = bus.subscribe(MENTIONS, ENRICH_GROUP, share(share_text))
         try:
             enrich_loop(subscription, tags, bus, stop)

@@ -1,5 +1,6 @@
 """`hark status`: the books."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,45 +18,54 @@ from hark.drift import drift
 from hark.generations import Progress
 from hark.ledger import SourceBooks, Verification
 from hark.settings import Settings
-from hark.state import SourceState, State
+from hark.state import NoticedLoss, SourceState, State
 from hark.state.drift import TagCounts
 
 
 @click.command()
 @common
 @click.option("--verify", is_flag=True, help="Compare the ids themselves, one by one, not the counts alone.")
+@click.option(
+    "--write-off", is_flag=True, help="Take note of what the log lost so far: books balance without it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(config: Path | None, data: Path | None, verify: bool, as_json: bool) -> None:
+def command(config: Path | None, data: Path | None, verify: bool, write_off: bool, as_json: bool) -> None:
     """Show where each collected mention is: collected = indexed + rejected + deleted + pending.
 
-    Ends with 1 when the books do not balance.
+    Ends with 1 when the books do not balance, or when the log lost something before it was read.
     """
-    from hark.wiring import ledger_of
+    from hark.wiring import ledger_of, state_of
 
     settings = settings_module.load(config, data)
+    if write_off:
+        with state_of(settings) as state:
+            state.write_off()
     verification = None
     with ledger_of(settings) as (ledger, state):
         if verify:
             books, verification = ledger.verify()
         else:
             books = ledger.books()
+        losses = ledger.losses()
         sources = _rows(books, state)
         moved = _moved(state)
     generations = _generations(settings)
-    balanced = all(source.balanced for source in books)
+    balanced = not losses and all(source.balanced for source in books)
     if verification is not None:
         balanced = balanced and not verification.missing and not verification.unknown
     if as_json:
         body: dict[str, object] = {"sources": sources, "balanced": balanced}
         if verification is not None:
             body["verification"] = verification
+        if losses:
+            body["lost"] = losses
         if generations:
             body["generations"] = generations
         if moved:
             body["drift"] = moved
         click.echo(msgspec.json.encode(body).decode())
     else:
-        _print(sources, balanced, verification)
+        _print(sources, balanced, verification, losses)
         for line in lines(generations):
             click.echo(line)
         if moved:
@@ -114,9 +124,14 @@ def _row(books: SourceBooks, state: SourceState, gaps: list[dict[str, object]]) 
     }
 
 
-def _print(sources: list[dict[str, object]], balanced: bool, verification: Verification | None) -> None:
+def _print(
+    sources: list[dict[str, object]],
+    balanced: bool,
+    verification: Verification | None,
+    losses: list[NoticedLoss],
+) -> None:
     console = Console(highlight=False)
-    if not sources:
+    if not sources and not losses:
         console.print("Nothing has been collected yet. `hark import FILE` or `hark up` begins.")
         return
     table = Table(box=None, header_style="bold")
@@ -147,7 +162,20 @@ def _print(sources: list[dict[str, object]], balanced: bool, verification: Verif
         )
         for id in verification.examples:
             console.print(f"  {harmless(id)}")
+    for line in _told(losses):
+        console.print(line)
     console.print("The books balance." if balanced else "The books do NOT balance.")
+
+
+def _told(losses: list[NoticedLoss]) -> Iterator[str]:
+    by_reader: dict[tuple[str, str], list[NoticedLoss]] = {}
+    for loss in losses:
+        by_reader.setdefault((loss.topic, loss.reader), []).append(loss)
+    for (topic, reader), some in by_reader.items():
+        number, first = sum(loss.records for loss in some), min(loss.noticed for loss in some)
+        yield f"The log removed {number:,} records of {topic} before {reader} had read them; noticed {local(first)}."
+    if losses:
+        yield "Bring them in again where you can; `hark status --write-off` takes note of what is lost."
 
 
 def _instant(text: object) -> datetime:

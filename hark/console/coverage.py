@@ -11,7 +11,7 @@ from hark.core.protocols import Gap, Store
 from hark.ledger import Ledger, SourceBooks, Verification
 from hark.query import parse
 from hark.settings import SourceEntry
-from hark.state import SourceState, State
+from hark.state import NoticedLoss, SourceState, State
 
 SILENT_SECONDS = 60
 """A source answers at least every five seconds when all is well, if only with nothing: this long says that it is not."""
@@ -119,6 +119,8 @@ class Books(Struct, frozen=True):
 
     at: datetime
     sources: list[SourceBooks]
+    lost: list[NoticedLoss]
+    """What the log removed before it was read, and nobody has written off."""
 
     @property
     def total(self) -> SourceBooks:
@@ -129,8 +131,8 @@ class Books(Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether every source's books balance."""
-        return all(source.balanced for source in self.sources)
+        """Whether every source's books balance, and nothing was lost that no books can know of."""
+        return not self.lost and all(source.balanced for source in self.sources)
 
 
 class Bookkeeper:
@@ -147,7 +149,7 @@ class Bookkeeper:
         """Return the books, five seconds old at most; takes seconds where much is pending."""
         with self._lock:
             if self._kept is None or monotonic() - self._taken > _BOOKS_SECONDS:
-                self._kept = Books(self._clock(), self._ledger.books())
+                self._kept = self._taken_now(self._ledger.books())
                 self._taken = monotonic()
             return self._kept
 
@@ -155,5 +157,8 @@ class Bookkeeper:
         """Compare the ids themselves; takes about a second per 100,000 mentions."""
         with self._lock:
             sources, found = self._ledger.verify()
-            self._kept, self._taken = Books(self._clock(), sources), monotonic()
+            self._kept, self._taken = self._taken_now(sources), monotonic()
             return self._kept, found
+
+    def _taken_now(self, sources: list[SourceBooks]) -> Books:
+        return Books(self._clock(), sources, self._ledger.losses())

@@ -136,11 +136,25 @@ class Bus(Protocol):
         """Return, for each partition, the offset of the next record that `group` has not processed."""
         ...
 
+    def lost(self, topic: str, group: str) -> dict[int, tuple[int, int]]:
+        """Return, by partition, the offsets (first, end) of records that went before `group` had processed them.
+
+        Only what its commits still tell: once the group has gone on from there, it is forgotten.
+        """
+        ...
+
     def kept(self, topic: str) -> timedelta | None:
         """Return how long after its publication a record may lie in the log's files at most; None: without an end.
 
         It holds while the log is in use: an embedded one is trimmed by those who work with it, once every group has
         processed the record.
+        """
+        ...
+
+    def hold(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Keep what stands at `offsets` and behind them until the next call, where this log's retention can be told to.
+
+        For the one reader that is no group: the register of the books.
         """
         ...
 

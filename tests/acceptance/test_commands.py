@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from hark.state import Loss, open_state
 from tests.support.center import Center, wait_for
 from tests.support.require import missing
 
@@ -318,3 +319,18 @@ def test_check_tells_of_each_part_of_the_shipped_center(center: Center) -> None:
     ):
         assert f"\n{part}" in f"\n{told}"
     assert "wrong" not in told
+
+
+def test_what_the_log_lost_is_told_until_it_is_written_off(center: Center) -> None:
+    state = open_state("embedded", center.data)
+    state.save_losses([Loss("hark.mentions", partition, "hark.enrich", 0, 600) for partition in (0, 1)])
+    state.close()
+    said = center.run("status", expect=1).stdout.decode()
+    assert "The log removed 1,200 records of hark.mentions before hark.enrich had read them" in " ".join(
+        said.split()
+    )
+    assert "do NOT balance" in said
+    found = json.loads(center.run("status", "--json", expect=1).stdout)
+    assert (found["balanced"], [loss["end"] for loss in found["lost"]]) == (False, [600, 600])
+    center.run("status", "--write-off")
+    assert json.loads(center.run("status", "--json").stdout) == {"sources": [], "balanced": True}

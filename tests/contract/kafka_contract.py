@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 
 from hark.bus import open_bus
@@ -21,6 +21,7 @@ from tests.contract.bus_contract import (
     PATIENCE_SECONDS,
     BusContract,
     Join,
+    Open,
     messages,
     poll_until,
     take,
@@ -149,6 +150,75 @@ class KafkaContract(BusContract):
             admin.alter_configs([ConfigResource("topic", topic, settings)])
             wait_for(partial(_keeps, bus, topic, expected))
         admin.close()
+
+    def test_what_retention_took_from_a_group_is_told_until_the_group_goes_on(
+        self, bus: Bus, topic: str, join: Join, kafka: str
+    ) -> None:
+        group = f"{topic}.group"
+        bus.publish(topic, messages(20))
+        assert bus.lost(topic, group) == {}
+        subscription = join()
+        take(subscription, 20)
+        subscription.commit()
+        subscription.close()
+        begin = bus.committed(topic, group)
+        bus.publish(topic, messages(20, 20))
+        end = bus.ends(topic)
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.delete_records({TopicPartition(topic, p): offset for p, offset in end.items()})
+        admin.close()
+        assert bus.lost(topic, group) == {p: (begin[p], end[p]) for p in end if begin[p] < end[p]}
+        bus.publish(topic, messages(20, 40))
+        subscription = join()
+        assert values(take(subscription, 20)) == list(range(40, 60))
+        subscription.commit()
+        assert bus.lost(topic, group) == {}
+
+    def test_partitions_that_are_added_are_counted_and_read(
+        self, bus: Bus, topic: str, join: Join, kafka: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for client in ("kafka", "confluent"):
+            monkeypatch.setattr(f"hark.bus.{client}.METADATA_SECONDS", 1)
+        bus.publish(topic, messages(20))
+        subscription = join()
+        take(subscription, 20)
+        subscription.commit()
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.create_partitions({topic: PARTITIONS + 4})
+        admin.close()
+        wait_for(lambda: len(bus.ends(topic)) == PARTITIONS + 4)
+        other = KafkaProducer(bootstrap_servers=kafka)  # one that knows of them at once
+        for number in range(20, 220):
+            other.send(topic, key=b"key:%d" % number, value=b"%d" % number)
+        other.flush()
+        other.close()
+        assert sum(bus.ends(topic).values()) == 220
+        assert values(bus.read(topic)) == list(range(220))
+        assert set(values(take(subscription, 200))) == set(range(20, 220))
+        subscription.commit()
+        assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
+
+    def test_a_topic_that_was_deleted_is_made_anew_by_the_next_that_publish(
+        self, open: Open, topic: str, kafka: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for client in ("kafka", "confluent"):
+            monkeypatch.setattr(f"hark.bus.{client}.REQUEST_SECONDS", 3)
+            monkeypatch.setattr(f"hark.bus.{client}.DELIVERY_SECONDS", 4)
+        bus = open()
+        bus.publish(topic, messages(20))
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.delete_topics([topic])
+        admin.close()
+
+        def published() -> bool:
+            try:
+                bus.publish(topic, messages(10, 20))
+            except TransientError:
+                return False
+            return True
+
+        wait_for(published)
+        assert set(values(bus.read(topic))) == set(range(20, 30))
 
     def test_a_member_whose_place_was_taken_is_told_so_and_cannot_commit(
         self, bus: Bus, topic: str, join: Join

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hark.bus import open_bus
 from hark.bus.embedded import EmbeddedBus
+from hark.core.change import MENTIONS
 from hark.core.errors import FatalError, SettingsError, TransientError
 from hark.core.protocols import Record
 from hark.settings import LogSettings
@@ -116,6 +117,33 @@ def test_what_is_old_and_processed_by_every_group_is_trimmed_and_offsets_go_on(t
         closing.close()
     # gone from the file as well, not just unlinked
     assert all(b"gone 4321" not in file.read_bytes() for file in tmp_path.glob("t.db*"))
+
+
+def test_what_enrich_has_not_begun_to_read_outlives_retention(tmp_path: Path) -> None:
+    clock = Clock()
+    bus = EmbeddedBus(tmp_path, LogSettings(partitions=1, retention_days=1), clock)
+    bus.publish(MENTIONS, messages(10))
+    clock.now += timedelta(days=2)
+    bus.publish(MENTIONS, messages(1, 10))
+    subscription = bus.subscribe(MENTIONS, "g")
+    assert values(take(subscription, 11)) == list(range(11))
+    subscription.close()
+    bus.close()
+
+
+def test_what_is_held_outlives_retention_until_the_hold_moves_on(tmp_path: Path) -> None:
+    clock = Clock()
+    bus = EmbeddedBus(tmp_path, LogSettings(partitions=1, retention_days=1), clock)
+    bus.publish("t", messages(10))
+    bus.hold("t", {0: 4})
+    clock.now += timedelta(days=2)
+    bus.publish("t", messages(1))
+    assert bus.starts("t") == {0: 4}
+    bus.hold("t", {0: 11})
+    clock.now += timedelta(days=2)
+    bus.publish("t", messages(1))
+    assert bus.starts("t") == {0: 11}
+    bus.close()
 
 
 def test_an_idle_log_is_trimmed_by_its_readers(tmp_path: Path) -> None:

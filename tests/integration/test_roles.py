@@ -4,7 +4,7 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hark.bus import open_bus
+from hark.bus.embedded import EmbeddedBus
 from hark.core.change import (
     ENRICHED,
     MENTIONS,
@@ -25,15 +26,17 @@ from hark.core.change import (
     decode_change,
     decode_item,
     decode_rejected,
+    encode,
     key_of,
 )
 from hark.core.errors import SettingsError, TransientError
 from hark.core.mention import Enrichment, Language, Mention, Sentiment, Vader
 from hark.core.protocols import Batch
-from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
+from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger, advance
 from hark.query import parse
 from hark.query.fields import NO_TAXONOMY
 from hark.roles import Collector, enrich_loop, index_loop, publish_rejected
+from hark.settings import LogSettings
 from hark.state import State, open_state
 from ingest.files import read_file
 from sinks import open_store
@@ -258,6 +261,67 @@ def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
     subscription.close()
     assert store.count(parse("")) == 1
     assert bus.committed(ENRICHED, INDEX_GROUP) == bus.ends(ENRICHED)
+    for part in (bus, store, state):
+        part.close()
+
+
+def test_what_the_log_removed_before_it_was_counted_is_told_until_it_is_written_off(tmp_path: Path) -> None:
+    clock = [NOON]
+    bus = EmbeddedBus(tmp_path / "log", LogSettings(partitions=1, retention_days=1), lambda: clock[0])
+    _, store, state = _open(tmp_path)
+    bus.publish(MENTIONS, [(f"feed:{n}", encode(Seen(mention(n)))) for n in range(3)])
+    subscription = bus.subscribe(MENTIONS, ENRICH_GROUP)
+    enrich_loop(subscription, Tags(), bus, after(9))
+    clock[0] += timedelta(days=2)
+    bus.publish(MENTIONS, [("feed:3", encode(Seen(mention(3))))])
+    assert bus.starts(MENTIONS) == {0: 3}
+    subscription.close()
+    ledger = Ledger(bus, store, state)
+    (feed,) = ledger.books()
+    assert feed.collected == 1
+    assert [(loss.topic, loss.reader, loss.records) for loss in ledger.losses()] == [
+        (MENTIONS, "the books", 3)
+    ]
+    ledger.books()
+    assert len(ledger.losses()) == 1
+    state.write_off()
+    ledger.books()
+    assert ledger.losses() == []
+    for part in (bus, store, state):
+        part.close()
+
+
+def test_what_the_books_have_not_counted_stays_in_the_log(tmp_path: Path) -> None:
+    clock = [NOON]
+    bus = EmbeddedBus(tmp_path / "log", LogSettings(partitions=1, retention_days=1), lambda: clock[0])
+    state = open_state("embedded", tmp_path)
+    bus.publish(MENTIONS, [("feed:0", encode(Seen(mention(0))))])
+    advance(bus, state)
+    bus.publish(MENTIONS, [("feed:1", encode(Seen(mention(1))))])
+    subscription = bus.subscribe(MENTIONS, ENRICH_GROUP)
+    clock[0] += timedelta(days=2)
+    for _ in range(2):  # the second one's poll would remove what the first one has committed
+        enrich_loop(subscription, Tags(), bus, after(9))
+    assert bus.starts(MENTIONS) == {0: 1}
+    advance(bus, state)
+    clock[0] += timedelta(days=2)
+    subscription.poll(1, 0)
+    assert bus.starts(MENTIONS) == {0: 2}
+    assert state.totals([])[0] == {"feed": 2}
+    assert state.losses() == []
+    for part in (subscription, bus, state):
+        part.close()
+
+
+def test_a_topic_that_was_made_anew_is_counted_from_its_beginning(tmp_path: Path) -> None:
+    bus, store, state = _open(tmp_path)
+    bus.publish(MENTIONS, [(f"feed:{n}", encode(Seen(mention(n)))) for n in range(20)])
+    advance(bus, state)
+    bus.drop(MENTIONS)
+    bus.publish(MENTIONS, [("feed:20", encode(Seen(mention(20))))])
+    advance(bus, state)
+    assert state.totals([])[0] == {"feed": 21}
+    assert state.losses() == []
     for part in (bus, store, state):
         part.close()
 

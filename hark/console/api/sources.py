@@ -14,6 +14,7 @@ from hark.console.described import answers
 from hark.core.protocols import Gap
 from hark.ledger import SourceBooks, Verification
 from hark.rejected import replay, still_rejected
+from hark.state import NoticedLoss
 
 router = APIRouter(prefix="/api/v1", tags=["sources"])
 LARGEST_REPLAY = 10_000
@@ -27,12 +28,16 @@ class GapOf(Gap, frozen=True, kw_only=True):
 
 
 class BooksNow(Struct, frozen=True):
-    """The books of each source and in all; `verification` where the ids themselves were compared."""
+    """The books of each source and in all; `verification` where the ids themselves were compared.
+
+    `lost` is what the log removed before it was read: `begin` and `end` are offsets of a partition.
+    """
 
     at: datetime
     balanced: bool
     total: SourceBooks
     sources: list[SourceBooks]
+    lost: list[NoticedLoss]
     verification: Verification | None
 
 
@@ -110,7 +115,7 @@ def show_books(
     if verification is not None:
         balanced = balanced and not verification.missing and not verification.unknown
     found: dict[str, Any] = msgspec.to_builtins(
-        BooksNow(books.at, balanced, books.total, books.sources, verification)
+        BooksNow(books.at, balanced, books.total, books.sources, books.lost, verification)
     )
     return found
 

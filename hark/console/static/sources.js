@@ -30,7 +30,8 @@ function showBooks(books) {
   const wrong = books.sources.filter((one) => one.collected !== one.indexed + one.rejected + one.deleted + one.pending);
   const balanced = books.balanced && !checked?.missing && !checked?.unknown;
   verdict.className = balanced ? "pos" : "neg";
-  verdict.textContent = balanced ? "✓ The books balance: every mention collected is in one place." : `▲ The books do not balance: ${wrong.map((one) => one.name).join(", ") || "ids differ"}.`;
+  verdict.textContent = balanced ? "✓ The books balance: every mention collected is in one place." : `▲ The books do not balance: ${wrong.map((one) => one.name).join(", ") || (books.lost.length ? "the log lost records" : "ids differ")}.`;
+  for (const one of books.lost) verdict.append(` The log removed ${count.format(one.end - one.begin)} records of ${one.topic} (partition ${one.partition}) before ${one.reader} had read them.`);
   if (checked) {
     const { compared, missing, unknown, examples } = checked;
     const when = time(checked.at);

@@ -82,6 +82,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(Line).decode
 _claims = msgspec.json.Decoder(Claims).decode
 FIELDS = frozenset(field.name for field in msgspec.structs.fields(Line))
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # .gz, .bz2, .xz, .zst
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 
 
@@ -134,13 +135,15 @@ def columns_of(path: Path, form: Form) -> tuple[str, ...]:
         first = file.readline(_LONGEST_READ_BYTES)
     if first.startswith(_WORKBOOKS):
         raise RefusedError('this is a workbook; save its sheet as "CSV UTF-8"')
+    if first.startswith(_PACKED):
+        raise RefusedError("this is compressed; unpack it first")
     return header_of(first, form).names if first and is_csv(path) else ()
 
 
 def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Change:
     """Return the change that one line says; raises RefusedError with the reason."""
     name = line.source or source
-    if not _is_name(name):
+    if not is_name(name):
         raise RefusedError(f"source: expected a short name without spaces and colons, found {name[:80]!r}")
     if not line.text.strip():
         raise RefusedError("text: it is empty")
@@ -149,7 +152,9 @@ def change_of(line: Line, source: str, default_id: str, moment: datetime) -> Cha
         if value is not None and not EARLIEST <= value <= LATEST:
             raise RefusedError(f"{field}: expected a time from 1970 to 9999, found {value.isoformat()}")
     id = _id_in(line.id, name, default_id)
-    author = Author(handle=line.author.removeprefix("@")) if isinstance(line.author, str) else line.author
+    author = Author(handle=line.author) if isinstance(line.author, str) else line.author
+    if author is not None and author.handle:
+        author = msgspec.structs.replace(author, handle=author.handle.removeprefix("@"))
     mention = Mention(
         id=id,
         source=name,
@@ -265,14 +270,15 @@ def _claimed(claim: "_Claim", source: str, default_id: str) -> tuple[str, str]:
         said = claim()
         name = said.source or source
         first = said.edit in (None, 0, "0")
-        if first and isinstance(said.id, str | int | None) and isinstance(name, str) and _is_name(name):
+        if first and isinstance(said.id, str | int | None) and isinstance(name, str) and is_name(name):
             return _id_in(said.id, name, default_id), name
     except (RefusedError, msgspec.DecodeError, UnicodeError, RecursionError):
         pass  # what is said of the line is why it was refused
     return default_id, source
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Return whether a source may be called so."""
     return 0 < len(name) <= 64 and all(c not in ": /\\" and c.isprintable() for c in name)
 
 
@@ -380,15 +386,22 @@ def _from_row(names: Sequence[str], row: list[str], form: Form) -> Line:
     if len(row) > len(names):
         raise RefusedError(f"{len(row)} cells, and the header has {len(names)}")
     table: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
     for name, cell in zip(map(field_of, names), row, strict=False):
         if not cell:
             continue
         said = cell_of(name, cell, form)
         outer, _, inner = name.partition(".")
         if inner:
-            table.setdefault(outer, {})[inner] = said
+            parts.setdefault(outer, {})[inner] = said
         else:
             table[outer] = said
+    for outer, inside in parts.items():
+        if outer == "author" and outer in table:  # the handle, and more of whom it names
+            inside = {"handle": table[outer]} | inside
+        elif outer in table:
+            raise RefusedError(f"{outer}: stands beside {outer}.{next(iter(inside))}; leave one of them out")
+        table[outer] = inside
     try:
         return msgspec.convert(table, Line, strict=False)
     except msgspec.ValidationError as error:

@@ -15,7 +15,7 @@ from hark.commands.options import common
 from hark.core.change import Rejected
 from hark.core.errors import RefusedError, SettingsError
 from hark.core.protocols import Bus
-from ingest.files import FIELDS, Piece, columns_of, file_hash, read_file
+from ingest.files import FIELDS, Piece, columns_of, file_hash, is_name, read_file
 from ingest.spreadsheet import Form, field_of
 
 _BATCH = 1_000
@@ -59,6 +59,10 @@ def command(
 
     settings = settings_module.load(config, data)
     form = _form(encoding, zone)
+    if not is_name(source):
+        raise SettingsError(
+            f"--source: expected a short name without spaces and colons, found {source[:80]!r}"
+        )
     for file in files:
         _check(file, form)
     taken = refused = 0
@@ -94,9 +98,11 @@ def _form(encoding: str, zone: str | None) -> Form:
 
 def _check(file: Path, form: Form) -> None:
     """Say before anything is in the log what cannot be taken: a file that was mended later counts as another one."""
-    if not file.is_file():
-        raise SettingsError(f"{file}: no such file")
     try:
+        if not file.is_file() and (file.exists() or str(file) == "-"):
+            raise SettingsError(
+                f"{file}: cannot be read twice, as an import does; save what it brings as a file"
+            )
         columns = columns_of(file, form)
     except RefusedError as error:
         raise SettingsError(f"{file}: {error}") from None

@@ -198,6 +198,17 @@ def test_a_missing_configuration_folder_is_answered_with_what_to_do(center: Cent
     assert b"hark init nowhere" in finished.stderr
 
 
+def test_what_cannot_be_imported_is_answered_before_anything_is_in_the_log(center: Center) -> None:
+    os.mkfifo(center.folder / "pipe")
+    for file in (str(center.folder / "pipe"), "-"):
+        assert b"cannot be read twice, as an import does" in center.run("import", file, expect=2).stderr
+    good = lines(center.folder / "good.jsonl", GOOD)
+    finished = center.run("import", good, "--source", "a survey", expect=2)
+    assert b"--source: expected a short name without spaces" in finished.stderr
+    assert b"No such file" in center.run("import", good, "nowhere.jsonl", expect=2).stderr
+    assert json.loads(center.run("status", "--json").stdout)["sources"] == []
+
+
 def test_a_data_folder_that_cannot_be_is_answered(center: Center) -> None:
     (center.folder / "file").write_text("")
     finished = center.run("up", "--data", str(center.folder / "file" / "data"), expect=2)

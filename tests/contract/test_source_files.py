@@ -1,5 +1,6 @@
 """Files as a source: followed as they grow, from offset and line number."""
 
+import gzip
 import json
 import os
 import threading
@@ -208,6 +209,28 @@ def test_what_a_spreadsheet_wrote_is_read(tmp_path: Path, separator: str, encodi
     assert other.mention.text == "@delta Flug gestrichen"
 
 
+@pytest.mark.parametrize("header", ["text,author,author.followers", "text,author.handle,Author.Followers"])
+def test_an_author_stands_in_several_columns_beside_the_handle_or_without_it(
+    tmp_path: Path, header: str
+) -> None:
+    path = tmp_path / "authors.csv"
+    path.write_text(f"{header}\nlate,@amy,12\nlater,@bob,\nlost,,3\n")
+    read = [piece.outcome for piece in read_file(path, "feed", "m")]
+    assert [each.mention.author for each in read if isinstance(each, Seen)] == [
+        Author("amy", followers=12),
+        Author("bob"),
+        Author(followers=3),
+    ]
+
+
+def test_a_column_beside_columns_of_its_parts_refuses_the_rows_that_fill_both(tmp_path: Path) -> None:
+    path = tmp_path / "both.csv"
+    path.write_text("text,metrics.likes,metrics\nlate,1,2\nfine,1,\n")
+    refused, fine = said(path)
+    assert refused == "both.csv line 1: metrics: stands beside metrics.likes; leave one of them out"
+    assert fine == "fine"
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -254,6 +277,7 @@ def test_a_quote_that_is_never_closed_is_told_and_waited_for_while_the_file_grow
         ("a.csv", "text;author\n".encode("utf-16"), "UTF-16"),
         ("a.csv", b"text,author\rlate,amy\r", "CR alone"),
         ("a.xlsx", b"PK\x03\x04", "a workbook"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "late"}\n'), "compressed; unpack it first"),
     ],
 )
 def test_a_file_without_a_line_that_can_be_read_says_what_to_do(

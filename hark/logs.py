@@ -7,14 +7,20 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 
 def configure(role: str) -> None:
     """Set up logging for this process; `role` stands in every line."""
     terminal = sys.stderr.isatty()
+
+    def add_role(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event.setdefault("role", role)  # not by context variables: threads start without them
+        return event
+
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            add_role,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
@@ -23,4 +29,3 @@ def configure(role: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(role=role)

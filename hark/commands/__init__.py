@@ -92,6 +92,11 @@ def main() -> None:
         # The reader of our output has seen enough (`hark search … | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        # A full disk behind standard output, a terminal that is gone: nothing that the program could do about.
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"hark: {place}{error.strerror or error}", err=True)
+        code = 1
     except HarkError as error:
         click.echo(f"hark: {error}", err=True)
         code = 2 if isinstance(error, SettingsError) else 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hark.commands import options
 from hark.commands.options import common
 from hark.commands.roles import start
 from hark.core.errors import SettingsError
@@ -18,7 +19,7 @@ LONGEST_HEAD = 512 * 1024
 
 @click.command()
 @common
-@click.option("--port", default=PORT, show_default=True, help="Where it listens.")
+@click.option("--port", type=options.PORT, default=PORT, show_default=True, help="Where it listens.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address it listens on.")
 @click.option("--fd", type=int, hidden=True, help="A listening socket handed over by the supervisor.")
 def command(config: Path | None, data: Path | None, port: int, host: str, fd: int | None) -> None:
@@ -58,8 +59,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(128)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
-        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
-        raise SettingsError(f"{host}:{port}: {reason}. Choose another with --port") from error
+        option = "--host" if isinstance(error, socket.gaierror) else "--port"
+        raise SettingsError(f"{host}:{port}: {error.strerror}. Choose another with {option}") from error
     return listener

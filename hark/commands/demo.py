@@ -19,6 +19,7 @@ from rich.text import Text
 
 from hark import settings as settings_module
 from hark.alerts import desk
+from hark.commands import options
 from hark.commands.console import PORT, listen
 from hark.commands.show import harmless, local, mention_line
 from hark.commands.up import lock_folder
@@ -50,7 +51,7 @@ _BOOKS_SECONDS = 2.0
     help="Folder of the demo; delete it to begin again.",
 )
 @click.option("--seed", type=int, help=f"The same seed tells the same story.  [default: {SEED}]")
-@click.option("--port", default=PORT, show_default=True, help="Where the console listens.")
+@click.option("--port", type=options.PORT, default=PORT, show_default=True, help="Where the console listens.")
 def command(data: Path, seed: int | None, port: int) -> None:
     """See Hark work: two weeks of simulated mentions of three airlines, then live.
 

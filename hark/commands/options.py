@@ -24,4 +24,6 @@ def common(command: F) -> F:
     return config(data(command))
 
 
+PORT = click.IntRange(0, 65_535)
+"""What may be said of a port; 0 stands for one that is free."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hark import logs, settings
+from hark.commands.options import PORT
 from hark.core.errors import SettingsError
 from hark.settings import Settings
 from hark.supervisor import leave_in_time, stop_on_signals
@@ -52,7 +53,7 @@ share_option = click.option(
     help="Which worker this is, of how many: 0/2 and 1/2 divide the work.",
 )
 metrics_option = click.option(
-    "--metrics-port", type=int, help="Show this role's metrics on 127.0.0.1 at that port."
+    "--metrics-port", type=PORT, help="Show this role's metrics on 127.0.0.1 at that port."
 )
 
 

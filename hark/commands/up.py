@@ -11,6 +11,7 @@ import structlog
 
 from hark import logs
 from hark import settings as settings_module
+from hark.commands import options
 from hark.commands.console import PORT, listen
 from hark.commands.options import common
 from hark.commands.roles import metrics_folder
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 
 @click.command()
 @common
-@click.option("--port", default=PORT, show_default=True, help="Where the console listens.")
+@click.option("--port", type=options.PORT, default=PORT, show_default=True, help="Where the console listens.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens on.")
 def command(config: Path | None, data: Path | None, port: int, host: str) -> None:
     """Run the whole center on this machine: sources, workers, store, console.

@@ -198,6 +198,21 @@ def test_a_missing_configuration_folder_is_answered_with_what_to_do(center: Cent
     assert b"hark init nowhere" in finished.stderr
 
 
+def test_a_full_disk_behind_standard_output_is_told_in_a_line(center: Center) -> None:
+    for arguments in (["check"], ["tag"]):
+        with open("/dev/full", "wb") as full:
+            command = [sys.executable, "-m", "hark", *arguments, "--data", str(center.data)]
+            ended = subprocess.run(
+                command, input=b'{"text": "late"}\n', stdout=full, stderr=subprocess.PIPE, cwd=center.folder
+            )
+        assert (ended.returncode, ended.stderr) == (1, b"hark: No space left on device\n")
+
+
+@pytest.mark.parametrize("role", ["collect", "enrich", "index", "alert", "notify"])
+def test_a_port_for_metrics_that_cannot_be_is_answered(center: Center, role: str) -> None:
+    assert b"70000 is not in the range" in center.run(role, "--metrics-port", "70000", expect=2).stderr
+
+
 def test_what_cannot_be_imported_is_answered_before_anything_is_in_the_log(center: Center) -> None:
     os.mkfifo(center.folder / "pipe")
     for file in (str(center.folder / "pipe"), "-"):

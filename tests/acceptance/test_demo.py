@@ -136,7 +136,7 @@ def test_what_keeps_the_demo_from_starting_is_told_before_anything_else(tmp_path
         assert demo("--port", str(port)) == (
             f"hark: 127.0.0.1:{port}: Address already in use. Choose another with --port\n"
         )
-    assert "port must be 0-65535. Choose another" in demo("--port", "99999")
+    assert "99999 is not in the range 0<=x<=65535" in demo("--port", "99999")
     lock = lock_folder(tmp_path / "busy")
     assert "hark: data folder busy: another `hark up` or `hark demo` runs" in demo("--data", "busy")
     lock.close()

@@ -57,11 +57,16 @@ def replay(config: Path | None, data: Path | None, ids: tuple[str, ...]) -> None
     never = threading.Event()
     with bus_of(settings) as bus, store_of(settings) as store:
         items = [item for item in still_rejected(bus, store) if not ids or item.id in ids]
+        absent = set(ids) - {item.id for item in items}
         refused = wait_out(lambda: send_again(bus, items, now), never, "log") or []
     for id, why in refused:
         click.echo(f"{harmless(id, 60)}: {harmless(why, 300)}", err=True)
     click.echo(
         f"{len(items) - len(refused):,} sent round again, {len(refused):,} still cannot be read", err=True
     )
-    if refused:
+    for id in sorted(absent):
+        click.echo(
+            f"{harmless(id, 60)}: is not among the rejected; `hark rejected list` shows those", err=True
+        )
+    if refused or absent:
         raise SystemExit(1)

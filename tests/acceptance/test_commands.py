@@ -198,6 +198,11 @@ def test_a_missing_configuration_folder_is_answered_with_what_to_do(center: Cent
     assert b"hark init nowhere" in finished.stderr
 
 
+def test_an_id_that_is_not_among_the_rejected_is_named(center: Center) -> None:
+    finished = center.run("rejected", "replay", "import:nobody", expect=1)
+    assert b"import:nobody: is not among the rejected; `hark rejected list` shows those" in finished.stderr
+
+
 def test_a_full_disk_behind_standard_output_is_told_in_a_line(center: Center) -> None:
     for arguments in (["check"], ["tag"]):
         with open("/dev/full", "wb") as full:

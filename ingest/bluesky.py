@@ -225,7 +225,7 @@ class Bluesky:
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             raise RefusedError("a post without text")
         reply, embed = _table(record.get("reply")), _table(record.get("embed"))
-        quote = str(embed.get("$type", "")).startswith("app.bsky.embed.record")
+        quoted = _quoted(embed)
         langs = record.get("langs")
         mention = Mention(
             id=id,
@@ -233,12 +233,13 @@ class Bluesky:
             text=record["text"],
             created_at=_created(record.get("createdAt"), commit.time),
             collected_at=self._clock(),
-            kind="reply" if reply else "quote" if quote else "post",
+            kind="reply" if reply else "quote" if quoted else "post",
             edit=to_ms(commit.time) if commit.operation == "update" else 0,
             url=f"https://bsky.app/profile/{commit.did}/post/{commit.rkey}",
             author=Author(id=commit.did, url=f"https://bsky.app/profile/{commit.did}"),
             conversation=self._id_of(reply.get("root")),
             in_reply_to=self._id_of(reply.get("parent")),
+            repost_of=self._id_of(quoted),
             lang=langs[0] if isinstance(langs, list) and langs and isinstance(langs[0], str) else None,
             media=_media(embed, record.get("facets")),
         )
@@ -310,6 +311,13 @@ def _media(embed: dict[str, Any], facets: object) -> tuple[Media, ...]:
         media.append(Media("video"))
     media.extend(Media("link", url) for url in _links(inner, facets))
     return tuple(media)
+
+
+def _quoted(embed: dict[str, Any]) -> dict[str, Any]:
+    """Return the reference to a post that is quoted, beside pictures or alone; feeds and lists are embedded alike."""
+    record = _table(embed.get("record"))
+    found = _table(record.get("record")) or record  # app.bsky.embed.recordWithMedia, app.bsky.embed.record
+    return found if f"/{POSTS}/" in str(found.get("uri", "")) else {}
 
 
 def _links(embed: dict[str, Any], facets: object) -> list[str]:

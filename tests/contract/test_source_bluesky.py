@@ -138,6 +138,24 @@ def test_a_post_becomes_a_mention(server: Jetstream) -> None:
     assert mention.url == "https://bsky.app/profile/did:plc:abc/post/b"
 
 
+@pytest.mark.parametrize("beside_pictures", [False, True])
+def test_a_quote_names_the_post_that_it_quotes_and_an_embedded_feed_is_none(
+    server: Jetstream, beside_pictures: bool
+) -> None:
+    def embed(uri: str) -> dict[str, object]:
+        record = {"$type": "app.bsky.embed.record", "record": {"uri": uri, "cid": "bafy"}}
+        media = {"$type": "app.bsky.embed.images", "images": [{"alt": "a queue"}]}
+        both = {"$type": "app.bsky.embed.recordWithMedia", "record": record, "media": media}
+        return both if beside_pictures else record
+
+    server.post("look at this", "q", embed=embed("at://did:plc:abc/app.bsky.feed.post/p1"))
+    server.post("a good feed", "f", embed=embed("at://did:plc:abc/app.bsky.feed.generator/news"))
+    quote, post = (change.mention for change in changes(read(server, 2)) if isinstance(change, Seen))
+    assert (quote.kind, quote.repost_of) == ("quote", "bluesky:did:plc:abc/p1")
+    assert (post.kind, post.repost_of) == ("post", None)
+    assert (len(quote.media), len(post.media)) == (beside_pictures, beside_pictures)
+
+
 def test_edits_and_deletions_travel_as_changes(server: Jetstream) -> None:
     server.post("teh bag", "c")
     server.post("the bag", "c", operation="update")

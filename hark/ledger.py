@@ -116,10 +116,15 @@ class Ledger:
 
         in_store, known = self._store.account(draw())
         rejected -= known.keys()
+        waiting = set(pending)
         pending -= known.keys() | rejected
         if verification is not None:
             lost = logged - known.keys() - rejected - pending
-            extra = {id for id, _ in self._store.ids()} - logged
+            held = {id for id, _ in self._store.ids()}
+            # What the store says that it has must be there. Elasticsearch's says so first and writes then, for what
+            # was not committed when this began.
+            lost |= logged & known.keys() - held - waiting
+            extra = held - logged
             extra -= self._state.known(list(extra))  # collected since
             verification.compared = len(logged)
             verification.missing, verification.unknown = len(lost), len(extra)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from hark.bus import publish_changes
+from hark.bus import messages_of, publish_each
 from hark.core.change import (
+    MENTIONS,
     REJECTED,
     Change,
     Rejected,
@@ -12,6 +13,7 @@ from hark.core.change import (
     decode_change,
     decode_item,
     decode_rejected,
+    key_of,
 )
 from hark.core.clock import Clock
 from hark.core.errors import RefusedError
@@ -40,8 +42,8 @@ def replay(bus: Bus, items: Sequence[Rejected], clock: Clock) -> list[tuple[str,
             changes.append(_change(item, clock))
         except RefusedError as error:
             refused.append((item.id, str(error)))
-    publish_changes(bus, changes)
-    return refused
+    too_large = publish_each(bus, MENTIONS, messages_of(changes))
+    return refused + [(key_of(changes[at]), reason) for at, reason in too_large]
 
 
 def _change(item: Rejected, clock: Clock) -> Change:

@@ -14,9 +14,10 @@ import msgspec
 import structlog
 
 from hark import metrics
-from hark.bus import publish_changes
+from hark.bus import messages_of, publish_each
 from hark.core.change import (
     ENRICHED,
+    MENTIONS,
     REJECTED,
     Change,
     Deleted,
@@ -32,7 +33,7 @@ from hark.core.change import (
     key_of,
 )
 from hark.core.clock import Clock, monotonic, now, to_ms
-from hark.core.errors import RefusedError, SettingsError, TransientError
+from hark.core.errors import FatalError, RefusedError, SettingsError, TransientError
 from hark.core.mention import Enrichment, Mention, source_of
 from hark.core.protocols import Batch, Bus, Record, Refusal, Source, Subscription
 from hark.ledger import advance, notice_losses
@@ -45,6 +46,7 @@ INDEX_BATCH = 2_000  # a server of an index answers few large requests sooner th
 POLL_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 _REMEMBERED_IDS = 100_000
+_SHORTEST_ORIGINAL_BYTES = 1_000
 _LONGEST_ORIGINAL_BYTES = 12_000_000  # a third more as text in JSON, it fits into a message of the log
 
 
@@ -140,8 +142,8 @@ class Collector:
     def _take(self, batch: Batch) -> None:
         name = self._source.name
         kept = self._of_interest(batch.changes) if self._source.firehose else list(batch.changes)
-        publish_changes(self._bus, kept)
-        publish_rejected(self._bus, batch.rejected)
+        refused = publish_taken(self._bus, kept)
+        publish_rejected(self._bus, [*batch.rejected, *refused])
         newest = max((to_ms(c.mention.created_at) for c in kept if isinstance(c, Seen)), default=None)
         unmatched = len(batch.changes) - len(kept)
         self._state.save_batch(name, batch, len(kept), unmatched, newest)
@@ -184,8 +186,11 @@ def enrich_loop(
             continue
         begin = monotonic()
         items, refused = _tag(records, chain, clock)
-        if not done(partial(publish_items, bus, items, topic), stop, "log"):
+        too_large = wait_out(partial(publish_each, bus, topic, messages_of(items)), stop, "log")
+        if too_large is None:
             return
+        for at, reason in too_large:
+            refused.append(reject(key_of(items[at]), "index", reason, encode(items[at]), clock))
         if not done(partial(publish_rejected, bus, refused), stop, "log"):
             return
         done(subscription.commit, stop, "log")
@@ -235,9 +240,17 @@ def ledger_loop(bus: Bus, state: State, stop: threading.Event, interval_seconds:
 
 
 def publish_items(bus: Bus, items: Sequence[Item], topic: str = ENRICHED) -> None:
-    """Append `items` to `topic`; returns when they are durable."""
+    """Append `items` to `topic`; returns when they are durable. Raises as Bus.publish does."""
     if items:
-        bus.publish(topic, [(key_of(item), encode(item)) for item in items])
+        bus.publish(topic, messages_of(items))
+
+
+def publish_taken(bus: Bus, changes: Sequence[Change], clock: Clock = now) -> list[Rejected]:
+    """Append `changes` to topic `mentions`; returns, when they are durable, those that it does not take."""
+    return [
+        reject(key_of(changes[at]), "enrich", reason, encode(changes[at]), clock)
+        for at, reason in publish_each(bus, MENTIONS, messages_of(changes))
+    ]
 
 
 def publish_rejected(bus: Bus, rejected: Sequence[Rejected]) -> None:
@@ -245,10 +258,15 @@ def publish_rejected(bus: Bus, rejected: Sequence[Rejected]) -> None:
 
     Of bytes that are more than a message of the log holds, the first are kept, and the reason says so.
     """
-    if rejected:
-        bus.publish(REJECTED, [(item.id, encode(_fitting(item))) for item in rejected])
-        for item in rejected:
-            metrics.rejected.labels(item.stage).inc()
+    waiting, longest = list(rejected), _LONGEST_ORIGINAL_BYTES
+    while waiting:
+        messages = [(item.id, encode(_fitting(item, longest))) for item in waiting]
+        refused = publish_each(bus, REJECTED, messages)
+        if refused and longest < _SHORTEST_ORIGINAL_BYTES:
+            raise FatalError(f"topic {REJECTED}: {refused[0][1]}; and not even its beginning")
+        waiting, longest = [waiting[at] for at, _ in refused], longest // 4
+    for item in rejected:
+        metrics.rejected.labels(item.stage).inc()
 
 
 def reject(id: str, stage: str, reason: str, original: bytes, clock: Clock) -> Rejected:
@@ -256,12 +274,12 @@ def reject(id: str, stage: str, reason: str, original: bytes, clock: Clock) -> R
     return Rejected(id, source_of(id), stage, reason, original, clock())  # type: ignore[arg-type]
 
 
-def _fitting(item: Rejected) -> Rejected:
+def _fitting(item: Rejected, longest: int) -> Rejected:
     size = len(item.original)
-    if size <= _LONGEST_ORIGINAL_BYTES:
+    if size <= longest:
         return item
-    reason = f"{item.reason}; of its {size:,} bytes the first {_LONGEST_ORIGINAL_BYTES:,} are kept here"
-    return msgspec.structs.replace(item, reason=reason, original=item.original[:_LONGEST_ORIGINAL_BYTES])
+    reason = f"{item.reason}; of its {size:,} bytes the first {longest:,} are kept here"
+    return msgspec.structs.replace(item, reason=reason, original=item.original[:longest])
 
 
 def _tag(records: Sequence[Record], chain: Tagger, clock: Clock) -> tuple[list[Item], list[Rejected]]:

@@ -27,7 +27,7 @@ from hark.query.elastic import EVERYTHING, WORDS, Dsl, Narrowed, narrow
 from hark.query.fields import Taxonomy, values_of, word
 from hark.query.match import Document, compile_query
 from hark.query.sampling import first_place_below, place, sample_position
-from sinks.elasticsearch_client import Address, Client, parse_address, said_by
+from sinks.elasticsearch_client import CLOSED, Address, Client, closed, parse_address, said_by
 from sinks.elasticsearch_indices import PAGE, FoundHead, FoundRow, Indices, cut
 from sinks.elasticsearch_mapping import LEAST, Names, id_objection, templates
 from sinks.elasticsearch_write import Writer
@@ -36,9 +36,7 @@ from sinks.groups import check_group, check_interval
 _MOST = 10_000
 """Hits, or cells of a histogram, in one answer; more than this Elasticsearch refuses."""
 _KEEP_ALIVE = "10m"
-_OPTIONS: Mapping[str, object] = {"allow_partial_search_results": "false", "ignore_unavailable": "true"}
-# A point in time already names its indices.
-_PINNED: Mapping[str, object] = {"allow_partial_search_results": "false"}
+_WHOLE: Mapping[str, object] = {"allow_partial_search_results": "false"}
 _NEWEST_FIRST = [{"created": "desc"}, {"id": "desc"}]
 _SHUFFLED = [{"place_in_sample": "asc"}, {"id": "asc"}]
 _POSITIVE, _NEGATIVE = word("sentiment", "positive"), word("sentiment", "negative")
@@ -48,7 +46,7 @@ _Order = list[dict[str, str]]
 
 
 class _RowHits(Struct):
-    hits: list[FoundRow]
+    hits: list[FoundRow] = []
 
 
 class _Total(Struct):
@@ -71,11 +69,11 @@ class _HeadHits(Struct):
 
 
 class _RowAnswer(Struct):
-    hits: _RowHits
+    hits: _RowHits = field(default_factory=_RowHits)
 
 
 class _HeadAnswer(Struct):
-    hits: _HeadHits
+    hits: _HeadHits = field(default_factory=_HeadHits)
 
 
 class _Cell(Struct):
@@ -466,6 +464,7 @@ class ElasticsearchStore:
     def ids(self) -> Iterator[tuple[str, bool]]:
         """Yield the ids of all rows, and of all heads that are tombstones: what is there, not what should be."""
         heads = self._names.heads
+        self._search({"size": 0}, _Answer)  # mends the alias
         with self._moment(f"{self._names.rows},{heads}") as pin:
             dsl = {"bool": {"should": [{"exists": {"field": "created"}}, {"term": {"state": "deleted"}}]}}
             body: dict[str, Any] = {"query": dsl, "size": _MOST, "_source": False, "track_total_hits": False}
@@ -476,21 +475,29 @@ class ElasticsearchStore:
                 body["search_after"] = found[-1].sort
 
     def _search(self, body: Dsl, answer: type[Any]) -> Any:
-        path, options = ("/_search", _PINNED) if "pit" in body else (f"/{self._names.rows}/_search", _OPTIONS)
+        path = "/_search" if "pit" in body else f"/{self._names.rows}/_search"
         until = patience.deadline()
         patience.check(until)
         if until is not None:
             body = body | {"timeout": f"{max(1, round(1000 * (until - monotonic())))}ms"}
         try:
-            return self._client.ask("POST", path, answer, body, expected=(400, 404), **options)
+            return self._client.ask("POST", path, answer, body, expected=(400, 404), **_WHOLE)
         except TransientError:
             # An answer that would be a part only is refused, as by any failure: it was the time if that has passed.
             patience.check(until)
             raise
         except ApiError as error:
-            if error.meta.status == 404:
+            said = said_by(error)
+            if error.meta.status == 404 and "pit" in body:
                 raise TransientError("Elasticsearch has let go of a long search: begin it again") from error
-            raise SettingsError(f"Elasticsearch does not take this query: {said_by(error)}") from error
+            if error.meta.status == 404:  # no alias: nothing was ever written, or somebody has removed it
+                if not self._indices.mend_alias():
+                    return answer()
+                self._refresh()
+                return self._search(body, answer)
+            if CLOSED in said:
+                raise TransientError(closed(self._client.url)) from error
+            raise SettingsError(f"Elasticsearch does not take this query: {said}") from error
 
     def _see_own_writes(self) -> None:
         if self._unseen:
@@ -508,8 +515,12 @@ class ElasticsearchStore:
     def _moment(self, indices: str) -> Iterator[Dsl]:
         """Hold all that has been written by now as it is, for several searches."""
         self._refresh()
-        path = f"/{indices}/_pit"
-        moment = self._client.ask("POST", path, _Moment, keep_alive=_KEEP_ALIVE, ignore_unavailable="true")
+        try:
+            moment = self._client.ask(
+                "POST", f"/{indices}/_pit", _Moment, expected=(404,), keep_alive=_KEEP_ALIVE
+            )
+        except NotFoundError:  # no month yet
+            moment = self._client.ask("POST", f"/{self._names.heads}/_pit", _Moment, keep_alive=_KEEP_ALIVE)
         try:
             yield {"pit": {"id": moment.id, "keep_alive": _KEEP_ALIVE}}
         finally:

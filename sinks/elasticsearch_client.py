@@ -34,6 +34,8 @@ BODY_BYTES = 1 << 20
 _AT_ONCE = 2
 """Bulk requests under way at a time."""
 TIMEOUT_SECONDS = 60.0
+CLOSED = "index_closed_exception"
+"""A 400, as for what will never be taken; but somebody may open the index again."""
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0)
 """Seconds before each new try of what the server was too busy for; after the last it is for the caller to wait."""
 _BUSY = frozenset((429, 502, 503, 504))
@@ -243,6 +245,8 @@ class Client:
             status, said = error.meta.status, said_by(error)
             if status in expected:
                 raise
+            if CLOSED in said:
+                raise TransientError(closed(self.url)) from error
             if status == 401:
                 problem = (
                     f"refuses the login: check user and password in the address of the store, or {API_KEY}"
@@ -291,6 +295,8 @@ def _pieces(operations: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _checked(outcome: Outcome, url: str) -> Outcome:
     """Let pass what the caller can decide about; the rest is nothing that another mention would change."""
+    if outcome.error is not None and outcome.error.type == CLOSED:
+        raise TransientError(closed(url))
     if outcome.status in (200, 201, 400, 409) or outcome.status in _BUSY:
         return outcome
     if outcome.status == 403 and outcome.error and outcome.error.type == "security_exception":
@@ -298,6 +304,11 @@ def _checked(outcome: Outcome, url: str) -> Outcome:
             f"store: Elasticsearch at {url} does not allow this user to write: {outcome.error}"
         )
     raise TransientError(f"Elasticsearch at {url} cannot write now ({outcome.status}): {outcome.error}")
+
+
+def closed(url: str) -> str:
+    """Return what is told where an index is closed."""
+    return f"Elasticsearch at {url}: an index of the store is closed: open it again (POST /INDEX/_open)"
 
 
 def said_by(error: ApiError) -> str:

@@ -77,6 +77,10 @@ class _Index(Struct):
     mappings: _Mapping
 
 
+class _Aliased(Struct):
+    aliases: dict[str, Any] = {}
+
+
 class Indices:
     """All that one store owns in the cluster."""
 
@@ -106,6 +110,18 @@ class Indices:
                 "was made by another version of Hark: name another prefix at the end of the store's address"
             )
             raise SettingsError(f"store: the index {names.heads} {problem}")
+        self.mend_alias()
+
+    def mend_alias(self) -> bool:
+        """Let those months be searched that somebody has taken out of the alias; says whether there were any."""
+        rows = self.names.rows
+        aliased = self._client.ask("GET", f"/{self.names.month('*')}/_alias", dict[str, _Aliased])
+        lost = {
+            index.removeprefix(f"{rows}-") for index, known in aliased.items() if rows not in known.aliases
+        }
+        self._months -= lost
+        self.make_months(lost)
+        return bool(lost)
 
     def owned(self) -> list[str]:
         """Return the names of the indices that are there: of the months, and last that of the heads."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from hark.core.change import MENTIONS, Change, encode, key_of
-from hark.core.errors import SettingsError
+from hark.core.change import MENTIONS, Change, Item, encode, key_of
+from hark.core.errors import RefusedError, SettingsError
 from hark.core.protocols import Bus
 from hark.settings import LogSettings
 
@@ -35,4 +35,28 @@ def open_bus(address: str, data: Path, log: LogSettings | None = None) -> Bus:
 def publish_changes(bus: Bus, changes: Sequence[Change]) -> None:
     """Append `changes` to topic `mentions`; returns when they are durable. Raises as Bus.publish does."""
     if changes:
-        bus.publish(MENTIONS, [(key_of(change), encode(change)) for change in changes])
+        bus.publish(MENTIONS, messages_of(changes))
+
+
+def messages_of(things: Sequence[Change | Item]) -> list[tuple[str, bytes]]:
+    """Return changes or items as (key, value)."""
+    return [(key_of(thing), encode(thing)) for thing in things]
+
+
+def publish_each(bus: Bus, topic: str, messages: Sequence[tuple[str, bytes]]) -> list[tuple[int, str]]:
+    """Append (key, value) pairs and return (index, reason) of those that the log will not take.
+
+    Returns when the others are durable. Of a Kafka topic whose messages may be smaller than Hark's, one that is too
+    large must not hold up all that comes after it. Raises TransientError while the log is away: publish all again.
+    """
+    if not messages:
+        return []
+    try:
+        bus.publish(topic, messages)
+    except RefusedError as error:
+        if len(messages) == 1:
+            return [(0, str(error))]
+        half = len(messages) // 2  # the first half first: changes of one key keep their order
+        first = publish_each(bus, topic, messages[:half])
+        return first + [(half + at, why) for at, why in publish_each(bus, topic, messages[half:])]
+    return []

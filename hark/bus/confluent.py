@@ -28,7 +28,7 @@ from hark.bus.rules import (
     encode,
     kept_by,
     member_name,
-    too_large,
+    too_large_for,
     topic_config,
 )
 from hark.core.clock import monotonic
@@ -80,6 +80,7 @@ _PASSING = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.NETWORK_EXCEPTION,
+    KafkaError.INVALID_REPLICATION_FACTOR,  # of a new topic, while too few brokers are up
     KafkaError.UNKNOWN_TOPIC_OR_PART,  # as long as a new or moved topic is not known to every broker
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
@@ -205,9 +206,11 @@ class ConfluentBus:
 
     def _create(self, topic: str) -> Any:
         """Create the topic and return the cluster's topics once each of its partitions has a leader."""
-        wanted = NewTopic(topic, self._log.partitions, self._log.replication, config=topic_config(self._log))
 
         def create(admin: Any) -> None:
+            wanted = NewTopic(
+                topic, self._log.partitions, self._log.replication, config=topic_config(self._log)
+            )
             try:
                 admin.create_topics([wanted])[topic].result()
             except KafkaException as error:
@@ -402,7 +405,8 @@ class _Outcome:
 
     def __call__(self, error: Any, message: Any) -> None:
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self.refused = RefusedError(too_large(message.key().decode(), len(message.value())))
+            reason = too_large_for(message.topic(), message.key().decode(), len(message.value()))
+            self.refused = RefusedError(reason)
         self.reports.append(error)
 
 

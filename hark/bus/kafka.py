@@ -26,7 +26,7 @@ from hark.bus.rules import (
     encode,
     kept_by,
     member_name,
-    too_large,
+    too_large_for,
     topic_config,
 )
 from hark.core.clock import monotonic
@@ -103,11 +103,12 @@ class KafkaBus:
                 producer.flush()
                 for (key, value), future in zip(messages, futures, strict=True):
                     if isinstance(future.exception, errors.MessageSizeTooLargeError):
-                        raise RefusedError(too_large(key, len(value)))
+                        raise RefusedError(too_large_for(topic, key, len(value)))
                     if not future.succeeded():
                         raise future.exception
-        except TransientError:
-            # an idempotent producer that has given up on a message cannot be relied on for the next
+        except (TransientError, RefusedError):
+            # An idempotent producer that has given up on a message cannot be relied on for the next: after one that is
+            # too large it calls each one so.
             self._drop_producer(producer)
             with self._lock:
                 self._partitions.pop(topic, None)  # it may have been deleted
@@ -368,8 +369,11 @@ class _Consumer:
 
 def _passes(error: Exception) -> bool:
     # A partition without a leader, as for an instant after a broker's restart, is looked for at the broker -1, and a
-    # coordinator at one that the client has not heard of yet: it calls neither retriable.
-    return isinstance(error, (errors.RetriableError, errors.UnknownBrokerIdError))
+    # coordinator at one that the client has not heard of yet: it calls neither retriable. While brokers restart there
+    # may be too few for the copies that a new topic is to have.
+    return isinstance(
+        error, (errors.RetriableError, errors.UnknownBrokerIdError, errors.InvalidReplicationFactorError)
+    )
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:

@@ -54,6 +54,14 @@ def too_large(key: str, size: int) -> str:
     return f"the message {key[:200]} of {size:,} bytes is larger than the log takes ({MAX_MESSAGE_BYTES:,})"
 
 
+def too_large_for(topic: str, key: str, size: int) -> str:
+    """Return the reason why Kafka refused a message of `size` bytes: its topic is set to less than Hark's own are."""
+    return (
+        f"the message {key[:200]} of {size:,} bytes, or what was sent with it, is larger than Kafka's topic {topic} takes: "
+        f"set its max.message.bytes to {MAX_BATCH_BYTES}"
+    )
+
+
 def check_name(what: str, name: str) -> None:
     """Raise SettingsError unless `name` can name a topic or a group in every log."""
     if not _NAME.fullmatch(name):

@@ -127,7 +127,7 @@ def _import_file(
     def flush() -> None:
         nonlocal taken, refused
         rejected = [piece.outcome for piece in batch if isinstance(piece.outcome, Rejected)]
-        _publish(bus, batch, rejected)
+        rejected += _publish(bus, batch, rejected)
         refused += len(rejected)
         taken += len(batch) - len(rejected)
         if batch:
@@ -147,14 +147,15 @@ def _import_file(
     return taken, refused
 
 
-def _publish(bus: Bus, batch: Sequence[Piece], rejected: Sequence[Rejected]) -> None:
-    from hark.bus import publish_changes
-    from hark.roles import done, publish_rejected
+def _publish(bus: Bus, batch: Sequence[Piece], rejected: Sequence[Rejected]) -> list[Rejected]:
+    """Publish a batch and what is refused of it; returns what the log refused beside that."""
+    from hark.roles import done, publish_rejected, publish_taken, wait_out
 
     never = threading.Event()
     changes = [piece.outcome for piece in batch if not isinstance(piece.outcome, Rejected)]
-    done(lambda: publish_changes(bus, changes), never, "log")
-    done(lambda: publish_rejected(bus, rejected), never, "log")
+    too_large = wait_out(lambda: publish_taken(bus, changes), never, "log") or []
+    done(lambda: publish_rejected(bus, [*rejected, *too_large]), never, "log")
+    return too_large
 
 
 def _progress(console: Console) -> Progress:

@@ -1,18 +1,19 @@
 """What a log on Kafka promises beyond the contract: a broker may be killed and come back."""
 
+import random
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 
-from hark.bus import open_bus
+from hark.bus import open_bus, publish_each
 from hark.core.errors import FatalError, TransientError
 from hark.core.protocols import Bus
 from hark.settings import LogSettings
@@ -21,7 +22,6 @@ from tests.contract.bus_contract import (
     PATIENCE_SECONDS,
     BusContract,
     Join,
-    Open,
     messages,
     poll_until,
     take,
@@ -198,27 +198,44 @@ class KafkaContract(BusContract):
         subscription.commit()
         assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
 
-    def test_a_topic_that_was_deleted_is_made_anew_by_the_next_that_publish(
-        self, open: Open, topic: str, kafka: str, monkeypatch: pytest.MonkeyPatch
+    def test_a_topic_is_created_when_enough_brokers_are_back_for_its_copies(
+        self, address: str, data: Path, topic: str
     ) -> None:
-        for client in ("kafka", "confluent"):
-            monkeypatch.setattr(f"hark.bus.{client}.REQUEST_SECONDS", 3)
-            monkeypatch.setattr(f"hark.bus.{client}.DELIVERY_SECONDS", 4)
-        bus = open()
-        bus.publish(topic, messages(20))
+        class Growing(LogSettings, frozen=True):
+            asked: ClassVar[list[int]] = []
+
+            def __getattribute__(self, name: str) -> Any:
+                if name != "replication":
+                    return super().__getattribute__(name)
+                self.asked.append(1)
+                return 2 if len(self.asked) == 1 else 1  # as if the one broker had been one of two too few
+
+        bus = open_bus(address, data, Growing(partitions=PARTITIONS))
+        bus.publish(topic, messages(10))
+        assert len(Growing.asked) == 2
+        assert values(bus.read(topic)) == list(range(10))
+        bus.close()
+
+    def test_one_message_that_is_too_large_for_its_topic_holds_up_no_other(
+        self, bus: Bus, topic: str, kafka: str
+    ) -> None:
+        bus.publish(topic, [("before", b"0")])
         admin = KafkaAdminClient(bootstrap_servers=kafka)
-        admin.delete_topics([topic])
+        admin.alter_configs([ConfigResource("topic", topic, {"max.message.bytes": "100000"})])
         admin.close()
+        large = random.Random(1).randbytes(200_000)  # that no compression makes smaller
 
-        def published() -> bool:
-            try:
-                bus.publish(topic, messages(10, 20))
-            except TransientError:
-                return False
-            return True
+        def refused() -> bool:  # the broker takes a moment to heed the setting
+            return bool(publish_each(bus, topic, [("large", large)]))
 
-        wait_for(published)
-        assert set(values(bus.read(topic))) == set(range(20, 30))
+        wait_for(refused)
+        kept = {record.offset for record in bus.read(topic) if record.key == "large"}
+        ((at, reason),) = publish_each(bus, topic, [("first", b"1"), ("large", large), ("last", b"2")])
+        assert at == 1
+        assert f"{topic} takes: set its max.message.bytes" in reason
+        bus.publish(topic, [("after", b"3")])
+        found = [record for record in bus.read(topic) if record.offset not in kept or record.key != "large"]
+        assert {record.key for record in found} == {"before", "first", "last", "after"}
 
     def test_a_member_whose_place_was_taken_is_told_so_and_cannot_commit(
         self, bus: Bus, topic: str, join: Join

@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from hark.core.change import Item
+from hark.bus import open_bus
+from hark.core.change import ENRICHED, MENTIONS, Item, Seen, encode
 from hark.core.errors import SettingsError, TransientError
 from hark.core.protocols import Books
+from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger
+from hark.state import open_state
 from sinks.elasticsearch import ElasticsearchStore, open_store
 from sinks.elasticsearch_client import parse_address
+from tests.contract.bus_contract import take
 from tests.contract.store_contract import EVERYTHING, NOON, Reference, deleted, held, ids, label, tagged
 from tests.support.elasticsearch import Stores, request, stores_on
 from tests.support.proxy import CUT, Answer, Fault, Forward, Proxy, Request, proxy_to
@@ -523,6 +527,55 @@ def test_an_index_that_was_removed_is_made_again(stores: Stores) -> None:
         store.write([tagged("x:2")])
     assert store.write([tagged("x:2")]) == []
     assert ids(store.search(parsed("flight"))) == ["x:2"]
+
+
+def test_a_closed_index_is_waited_for_and_no_answer_leaves_it_out(stores: Stores, elasticsearch: str) -> None:
+    store = stores.fresh()
+    store.write([tagged("x:1")])
+    for index in (f"{stores.prefix(store)}-mentions-{NOON:%Y.%m}", f"{stores.prefix(store)}-heads"):
+        request("POST", f"{elasticsearch}/{index}/_close")
+        with pytest.raises(TransientError, match="closed"):
+            store.write([tagged("x:2")])
+        with pytest.raises(TransientError, match="closed"):
+            list(store.ids())
+        request("POST", f"{elasticsearch}/{index}/_open")
+        assert store.write([tagged("x:2")]) == []
+        assert store.count(EVERYTHING) == 2
+    request("POST", f"{elasticsearch}/{stores.prefix(store)}-mentions-{NOON:%Y.%m}/_close")
+    with pytest.raises(TransientError, match="closed"):
+        store.count(EVERYTHING)
+
+
+def test_months_that_were_taken_out_of_the_alias_are_put_back(stores: Stores, elasticsearch: str) -> None:
+    store = stores.fresh()
+    store.write([tagged("x:1"), tagged("x:2", at=DECEMBER)])
+    alias = f"{stores.prefix(store)}-mentions"
+    request("DELETE", f"{elasticsearch}/{alias}-*/_alias/{alias}")
+    assert store.count(EVERYTHING) == 2
+    request("DELETE", f"{elasticsearch}/{alias}-{NOON:%Y.%m}/_alias/{alias}")
+    assert stores.again(store).count(EVERYTHING) == 2
+
+
+def test_rows_of_a_removed_month_are_missing_when_the_ids_are_compared(
+    stores: Stores, elasticsearch: str, tmp_path: Path
+) -> None:
+    store, bus, state = stores.fresh(), open_bus("embedded", tmp_path), open_state("embedded", tmp_path)
+    items = [tagged("x:1"), tagged("x:2"), tagged("x:3", at=DECEMBER), tagged("x:4")]
+    bus.publish(MENTIONS, [(item.mention.id, encode(Seen(item.mention))) for item in items])
+    members = [bus.subscribe(MENTIONS, ENRICH_GROUP), bus.subscribe(ENRICHED, INDEX_GROUP)]
+    take(members[0], 4)
+    members[0].commit()
+    bus.publish(
+        ENRICHED, [(item.mention.id, encode(item)) for item in items[3:]]
+    )  # not committed: on its way
+    store.write(items)
+    ledger = Ledger(bus, store, state)
+    assert ledger.verify()[1].missing == 0
+    request("DELETE", f"{elasticsearch}/{stores.prefix(store)}-mentions-{NOON:%Y.%m}")
+    _, found = ledger.verify()
+    assert (found.missing, found.unknown, found.examples) == (2, 0, ["x:1", "x:2"])
+    for part in (*members, bus, state):
+        part.close()
 
 
 def test_heads_that_were_removed_are_not_made_again_by_a_write_nor_empty_beside_the_rows(

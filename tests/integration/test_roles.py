@@ -29,7 +29,7 @@ from hark.core.change import (
     encode,
     key_of,
 )
-from hark.core.errors import SettingsError, TransientError
+from hark.core.errors import RefusedError, SettingsError, TransientError
 from hark.core.mention import Enrichment, Language, Mention, Sentiment, Vader
 from hark.core.protocols import Batch
 from hark.ledger import ENRICH_GROUP, INDEX_GROUP, Ledger, advance
@@ -262,6 +262,36 @@ def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
     assert store.count(parse("")) == 1
     assert bus.committed(ENRICHED, INDEX_GROUP) == bus.ends(ENRICHED)
     for part in (bus, store, state):
+        part.close()
+
+
+class Narrow(EmbeddedBus):
+    """A log whose operator allows less than Hark's largest message, as Kafka's may."""
+
+    def publish(self, topic: str, messages: Sequence[tuple[str, bytes]]) -> None:
+        if any(len(value) > 5_000 for _, value in messages):
+            raise RefusedError("too large for the topic")
+        super().publish(topic, messages)
+
+
+def test_what_is_too_large_for_the_topic_is_refused_and_holds_up_nothing(tmp_path: Path) -> None:
+    bus = Narrow(tmp_path / "log", LogSettings(partitions=1))
+    state = open_state("embedded", tmp_path)
+    # feed:2 fits as it is collected, and no longer with its tags
+    texts = ["late", "late" * 2_000, "l" * (5_000 - len(encode(Seen(mention(2, ""))))), "late"]
+    feed = Feed([[Seen(mention(n, text)) for n, text in enumerate(texts)]])
+    Collector(feed, bus, state, lambda _: True, threading.Event()).run()
+    assert [record.key for record in bus.read(MENTIONS)] == ["feed:0", "feed:2", "feed:3"]
+    subscription = bus.subscribe(MENTIONS, ENRICH_GROUP)
+    enrich_loop(subscription, Tags(), bus, after(9))
+    subscription.close()
+    assert [record.key for record in bus.read(ENRICHED)] == ["feed:0", "feed:3"]
+    refused = [decode_rejected(record.value) for record in bus.read(REJECTED)]
+    assert [item.id for item in refused] == ["feed:1", "feed:2"]
+    assert "too large for the topic; of its" in refused[0].reason
+    advance(bus, state)
+    assert state.totals([])[0] == {"feed": 4}
+    for part in (bus, state):
         part.close()
 
 

@@ -100,7 +100,8 @@ class KafkaBus:
         try:
             with _translated(self._hosts):
                 futures = [producer.send(topic, value=value, key=key) for key, value in encoded]
-                producer.flush()
+                # every send has ended by then, or never will, as may be where its topic was deleted
+                producer.flush(DELIVERY_SECONDS + REQUEST_SECONDS)
                 for (key, value), future in zip(messages, futures, strict=True):
                     if isinstance(future.exception, errors.MessageSizeTooLargeError):
                         raise RefusedError(too_large_for(topic, key, len(value)))

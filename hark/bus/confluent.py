@@ -147,7 +147,11 @@ class ConfluentBus:
                         break
                     except BufferError:  # its queue is full: make room
                         producer.poll(0.1)
+            deadline = monotonic() + DELIVERY_SECONDS + REQUEST_SECONDS
             while len(outcome.reports) < len(encoded):
+                if monotonic() > deadline:  # each has been reported by then, or never will be
+                    self._drop_producer(producer)
+                    raise TransientError(f"Kafka at {self._hosts} does not say what became of messages")
                 producer.poll(0.1)
             error = next((report for report in outcome.reports if report is not None), None)
             if error is not None:

@@ -26,8 +26,10 @@ from hark.bus.rules import (
     check_share,
     decode,
     encode,
+    gone_before,
     kept_by,
     member_name,
+    next_offsets,
     too_large_for,
     topic_config,
 )
@@ -316,15 +318,13 @@ class ConfluentBus:
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return, for each partition, the offset of the next record that `group` has not processed."""
-        # without a commit Kafka says a negative number; the group then begins at the oldest record
-        commits, oldest = self._commits(topic, group), self.starts(topic)
-        return {p: max(offset, commits.get(p, -1)) for p, offset in oldest.items()}
+        commits = self._commits(topic, group)
+        return next_offsets(self.starts(topic), commits)
 
     def lost(self, topic: str, group: str) -> dict[int, tuple[int, int]]:
         """Return, where there are any, the offsets from and up to which records went before `group` processed them."""
         oldest = self.starts(topic)  # first: what is processed meanwhile may go
-        commits = self._commits(topic, group)
-        return {p: (commits[p], n) for p, n in oldest.items() if 0 <= commits.get(p, -1) < n}
+        return gone_before(oldest, self._commits(topic, group))
 
     def _commits(self, topic: str, group: str) -> dict[int, int]:
         with self._lock, _translated(self._hosts):

@@ -106,6 +106,16 @@ def kept_by(config: Mapping[str, str | None]) -> timedelta | None:
     return timedelta(milliseconds=retention + int(config.get("segment.ms") or 0)) + _REMOVING
 
 
+def next_offsets(oldest: Mapping[int, int], commits: Mapping[int, int]) -> dict[int, int]:
+    """Return, for each partition, where a group goes on: at its commit, at the oldest record without one (below 0)."""
+    return {partition: max(offset, commits.get(partition, -1)) for partition, offset in oldest.items()}
+
+
+def gone_before(oldest: Mapping[int, int], commits: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """Return, where there are any, the offsets from and up to which records went before a group had processed them."""
+    return {p: (commits[p], offset) for p, offset in oldest.items() if 0 <= commits.get(p, -1) < offset}
+
+
 def member_name(topic: str, group: str, share: tuple[int, int]) -> str:
     """Return the name of a static member: the same after a restart, another on another machine."""
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64]

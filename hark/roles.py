@@ -142,7 +142,7 @@ class Collector:
     def _take(self, batch: Batch) -> None:
         name = self._source.name
         kept = self._of_interest(batch.changes) if self._source.firehose else list(batch.changes)
-        refused = publish_taken(self._bus, kept)
+        refused = publish_taken(self._bus, MENTIONS, kept)
         publish_rejected(self._bus, [*batch.rejected, *refused])
         newest = max((to_ms(c.mention.created_at) for c in kept if isinstance(c, Seen)), default=None)
         unmatched = len(batch.changes) - len(kept)
@@ -186,11 +186,10 @@ def enrich_loop(
             continue
         begin = monotonic()
         items, refused = _tag(records, chain, clock)
-        too_large = wait_out(partial(publish_each, bus, topic, messages_of(items)), stop, "log")
+        too_large = wait_out(partial(publish_taken, bus, topic, items, "index", clock), stop, "log")
         if too_large is None:
             return
-        for at, reason in too_large:
-            refused.append(reject(key_of(items[at]), "index", reason, encode(items[at]), clock))
+        refused += too_large
         if not done(partial(publish_rejected, bus, refused), stop, "log"):
             return
         done(subscription.commit, stop, "log")
@@ -239,17 +238,20 @@ def ledger_loop(bus: Bus, state: State, stop: threading.Event, interval_seconds:
         stop.wait(interval_seconds)
 
 
-def publish_items(bus: Bus, items: Sequence[Item], topic: str = ENRICHED) -> None:
+def publish_items(bus: Bus, items: Sequence[Item], topic: str) -> None:
     """Append `items` to `topic`; returns when they are durable. Raises as Bus.publish does."""
     if items:
         bus.publish(topic, messages_of(items))
 
 
-def publish_taken(bus: Bus, changes: Sequence[Change], clock: Clock = now) -> list[Rejected]:
-    """Append `changes` to topic `mentions`; returns, when they are durable, those that it does not take."""
+def publish_taken(
+    bus: Bus, topic: str, things: Sequence[Change | Item], stage: str = "enrich", clock: Clock = now
+) -> list[Rejected]:
+    """Append `things` to `topic`; returns, when they are durable, those that it does not take, refused for `stage`."""
+    messages = messages_of(things)
     return [
-        reject(key_of(changes[at]), "enrich", reason, encode(changes[at]), clock)
-        for at, reason in publish_each(bus, MENTIONS, messages_of(changes))
+        reject(messages[at][0], stage, reason, messages[at][1], clock)
+        for at, reason in publish_each(bus, topic, messages)
     ]
 
 

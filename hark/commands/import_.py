@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from hark import settings as settings_module
 from hark.commands.options import common
-from hark.core.change import Rejected
+from hark.core.change import MENTIONS, Rejected
 from hark.core.errors import RefusedError, SettingsError
 from hark.core.protocols import Bus
 from ingest.files import FIELDS, Piece, columns_of, file_hash, is_name, read_file
@@ -153,7 +153,7 @@ def _publish(bus: Bus, batch: Sequence[Piece], rejected: Sequence[Rejected]) -> 
 
     never = threading.Event()
     changes = [piece.outcome for piece in batch if not isinstance(piece.outcome, Rejected)]
-    too_large = wait_out(lambda: publish_taken(bus, changes), never, "log") or []
+    too_large = wait_out(lambda: publish_taken(bus, MENTIONS, changes), never, "log") or []
     done(lambda: publish_rejected(bus, [*rejected, *too_large]), never, "log")
     return too_large
 

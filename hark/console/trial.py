@@ -5,7 +5,6 @@ It is stopped when it takes too long, and does not slow the feeds that this proc
 
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from hark.alerts.rules import DetectorKind, Metric, RuleEntry, rule_of
 from hark.core.clock import monotonic
 from hark.core.errors import SettingsError, TransientError
 from hark.settings import Settings
+from hark.supervisor import hark
 
 LONGEST_SECONDS = 20
 MOST_AT_ONCE = 2
@@ -154,7 +154,7 @@ def _run(settings: Settings, entry: RuleEntry, since: datetime, until: datetime,
             arguments += ["--incidents", str(known)]
         try:
             done = subprocess.run(
-                [sys.executable, "-P", "-m", "hark", "backtest", "-", *arguments],
+                hark("backtest", "-", *arguments),
                 input=msgspec.json.encode(entry),
                 capture_output=True,
                 timeout=LONGEST_SECONDS,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -230,12 +230,14 @@ class State:
             self._save_losses(connection, lost)
             return True
 
-    def save_losses(self, lost: Iterable[Loss]) -> list[Loss]:
+    def save_losses(self, lost: Sequence[Loss]) -> list[Loss]:
         """Remember what the log has lost; returns what of it was not known yet, or has grown."""
         with self.begin() as connection:
             return self._save_losses(connection, lost)
 
-    def _save_losses(self, connection: sa.Connection, lost: Iterable[Loss]) -> list[Loss]:
+    def _save_losses(self, connection: sa.Connection, lost: Sequence[Loss]) -> list[Loss]:
+        if not lost:
+            return []  # nearly always
         key = ("topic", "partition", "reader", "begin")
         rows = connection.execute(sa.select(log_losses)).mappings()
         known = {tuple(row[name] for name in key): row["end"] for row in rows}

@@ -1,5 +1,6 @@
 """Local servers that are told things: one for the web, one for mail. What they answer is set by the test."""
 
+import itertools
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class WebReceiver:
-    """Keeps what is posted to it. `status` is answered with `headers`; 0 never answers, -1 drips its answer."""
+    """Keeps what is posted to it. `status` is answered with `headers`; 0 never answers, -1 drips an answer without end."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -60,11 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
                 receiver.taken.append(body)
             receiver.changed.notify_all()
         if status == 0:
-            receiver.closing.wait(30)
+            receiver.closing.wait()
             self.close_connection = True
         elif status < 0:
             self.close_connection = True
-            for letter in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 10_000:
+            for letter in itertools.chain(b"HTTP/1.1 200 OK\r\nX-Slow: ", itertools.repeat(ord("a"))):
                 if receiver.closing.wait(0.05):
                     return
                 self.wfile.write(bytes([letter]))

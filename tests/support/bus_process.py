@@ -1,17 +1,22 @@
 """A process of its own on a log, for tests that kill it: python -m tests.support.bus_process ROLE ADDRESS DATA TOPIC.
 
 `write` publishes batches of ten for ever and prints each batch's number once it is durable; `read` joins the group
-`TOPIC.killed` and prints the number of records polled, without ever committing.
+`TOPIC.killed` and prints the number of records polled, without ever committing; its session with Kafka outlasts it by
+`SESSION_SECONDS`.
 """
 
 import sys
 from pathlib import Path
+
+import pytest
 
 from hark.bus import open_bus
 from hark.core.protocols import Bus
 
 KEYS = 5
 BATCH = 10
+# Longer than any test waits, and the most that librdkafka takes: more than five minutes may not lie between two polls.
+SESSION_SECONDS = 300
 
 
 def batch(number: int) -> list[tuple[str, bytes]]:
@@ -38,4 +43,7 @@ def read(bus: Bus, topic: str) -> None:
 
 if __name__ == "__main__":
     _, role, address, data, topic = sys.argv
+    if address.startswith("kafka"):
+        for client in ("kafka", "confluent"):
+            pytest.MonkeyPatch().setattr(f"hark.bus.{client}.SESSION_SECONDS", SESSION_SECONDS)
     {"write": write, "read": read}[role](open_bus(address, Path(data)), topic)

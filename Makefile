@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What tagging spends its time in, compiled where there is a C compiler; without one the sources run (hatch_build.py).
+COMPILED := build/.compiled
+SOURCES := hark/compiled.py hatch_build.py hark/core/draft.py hark/core/tokens.py $(wildcard enrich/*.py)
 
 .PHONY: run test check format chaos lock second-opinion clean
 
-run: $(READY)
+run: $(COMPILED)
 	$(BIN)/hark demo
 
 # Two files at a time: most of the time goes into waiting for servers, disks and processes.
-test: $(READY)
+test: $(COMPILED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
@@ -23,7 +26,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-chaos: $(READY)
+chaos: $(COMPILED)
 	$(BIN)/python -m pytest -m chaos tests/chaos -s
 
 # The locks name no index address: versions and hashes alone. The second one is installed on top of the first, and agrees
@@ -45,5 +48,9 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $(READY)
 
+$(COMPILED): $(READY) $(SOURCES)
+	$(BIN)/python hatch_build.py
+	@mkdir -p build && touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build hark/compiled.json enrich/*.so hark/core/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis

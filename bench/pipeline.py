@@ -25,6 +25,7 @@ from bench.baseline import Baseline
 from bench.texts import texts
 from enrich.chain import Chain, build_chain
 from enrich.vader import Scorer
+from hark import TAGGING
 from hark.core.clock import EARLIEST
 from hark.core.draft import Draft
 from hark.core.mention import Enrichment, Mention
@@ -39,6 +40,8 @@ class Report(Struct, frozen=True):
     """Microseconds of one core a text; ratios say how many times as fast."""
 
     texts: int
+    tagging: str
+    """"compiled", or "plain Python" and why."""
     stages: dict[str, float]
     """decode, each enricher, assemble, encode, insert: together the whole."""
     whole: float
@@ -169,6 +172,7 @@ def _report(count: int, blocks: list[dict[str, float]]) -> Report:
     whole, tag = of_whole(), of_whole("insert")
     return Report(
         texts=count,
+        tagging=TAGGING,
         stages=stages,
         whole=round(whole, 1),
         tag=round(tag, 1),
@@ -208,7 +212,7 @@ def table(report: Report) -> str:
         "",
         f"the whole is {report.whole_to_baseline:.2f} times as fast as the usual pipeline,",
         f"the sentiment numbers {report.vader_to_package:.2f} times as fast as vaderSentiment's own",
-        f"({report.texts:,} texts, none like another; processor time of one core)",
+        f"({report.texts:,} texts, none like another; processor time of one core; tagging: {report.tagging})",
     ]
     return "\n".join(rows)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from hark import TAGGING
 from hark import settings as settings_module
 from hark.commands.options import common, json_option
 from hark.commands.show import harmless
@@ -89,7 +90,7 @@ def _state(settings: Settings) -> str:
 def _chain(settings: Settings) -> str:
     from hark.wiring import chain_of
 
-    return f"version {chain_of(settings).version}"
+    return f"version {chain_of(settings).version}, {TAGGING}"
 
 
 def _rules(settings: Settings) -> str:

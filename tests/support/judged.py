@@ -5,6 +5,7 @@ from functools import cache
 
 from enrich import Context, build
 from enrich.chain import Chain
+from hark.core.draft import Draft
 from hark.core.mention import Enrichment, Language, Mention, Reason
 from hark.settings import SHIPPED, load
 
@@ -24,6 +25,15 @@ def judged(text: str, language: bool = False) -> Enrichment:
     (found,) = chain(language).tag([Mention("x:1", "x", text, now, now)])
     assert language or found.language == Language("unknown", 0.0)
     return found
+
+
+def judged_whole(text: str) -> Draft:
+    """Return what these steps say of all of a text, however long: the chain would cut it off."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    draft = Draft(Mention("x:1", "x", text, now, now), text)
+    for step in chain().steps:
+        step.enrich([draft])
+    return draft
 
 
 def reasons(found: Enrichment, tag: str) -> list[Reason]:

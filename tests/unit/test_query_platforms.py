@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -173,10 +172,10 @@ LONG = {
 }
 
 
+@pytest.mark.timeout(60)  # a fraction of a second; without end where every way to combine the lists is tried
 @pytest.mark.parametrize("name", LONG)
 def test_long_queries_become_several_filters_within_the_limits(name: str) -> None:
     query = parse(LONG[name])
-    began = time.process_time()
     for platform in PLATFORMS:
         filters = translate(query, platform).filters
         assert 1 <= len(filters) <= 1_000
@@ -186,7 +185,6 @@ def test_long_queries_become_several_filters_within_the_limits(name: str) -> Non
             text = Mention("x:1", "x", words, NOW, NOW)
             if compile_query(query).matches(Document(text)):
                 assert any(XFilter(rule).passes(text) for rule in filters)
-    assert time.process_time() - began < 2
 
 
 def test_the_shipped_brands_can_be_asked_for_everywhere() -> None:

@@ -1,11 +1,10 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hark.core.errors import SettingsError
-from tests.support.judged import chain, judged, reasons
+from tests.support.hostile import in_proportion
+from tests.support.judged import chain, judged, judged_whole, reasons
 
 
 @pytest.mark.parametrize(
@@ -115,26 +114,25 @@ def test_no_text_is_refused_and_every_place_is_in_it(text: str) -> None:
     assert found == judged(text)
 
 
+@in_proportion
 @pytest.mark.parametrize(
     "text",
     [
-        "on hold great " * 1_400,
-        "no not never bag lost " * 900,
-        "#fail" * 4_000,
-        "#fail " * 3_300,
-        "😡" * 20_000,
-        "a" * 20_000,
-        "@united " * 2_500,
-        "great but lost my bag. " * 850,
-        "\u202e\u200b" * 10_000,
-        "e\u0301\u0302\u0303" * 5_000,
-        "http://" * 2_800,
+        "on hold great ",
+        "no not never bag lost ",
+        "#fail",
+        "#fail ",
+        "😡",
+        "a",
+        "@united ",
+        "great but lost my bag. ",
+        "\u202e\u200b",
+        "e\u0301\u0302\u0303",
+        "http://",
     ],
 )
-def test_a_hostile_text_takes_bounded_time(text: str) -> None:
-    begin = time.process_time()
-    judged(text)
-    assert time.process_time() - begin < 2.0
+def test_a_hostile_text_takes_time_in_proportion_to_its_length(text: str) -> None:
+    judged_whole(text * (400_000 // len(text)))
 
 
 def test_the_version_names_the_rules_and_the_list(tmp_path: object) -> None:

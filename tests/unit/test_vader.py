@@ -1,6 +1,5 @@
 import csv
 import gzip
-import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 from vaderSentiment.vaderSentiment import BOOSTER_DICT, NEGATE, SPECIAL_CASES, SentimentIntensityAnalyzer
 
 from enrich.vader import Scorer
+from tests.support.hostile import in_proportion
 from tests.support.require import shared_data
 
 package = SentimentIntensityAnalyzer()
@@ -156,21 +156,20 @@ def test_words_are_forgotten_before_memory_grows() -> None:
     assert fresh.score("a good plane") == scorer.score("a good plane")
 
 
+@in_proportion
 @pytest.mark.parametrize(
     "text",
     [
-        "🙄" * 16_000,
-        "x" * 1_000_000,
-        "x " * 500_000,
-        "good " * 20_000 + "but " + "bad " * 20_000,
-        "never so good but no " * 20_000,
-        "!?" * 500_000,
-        " " * 1_000_000,
-        "a\u0301\u200b\u202e" * 100_000,
+        "🙄" * 200_000,
+        "x" * 6_000_000,
+        "x " * 3_000_000,
+        "good " * 120_000 + "but " + "bad " * 120_000,
+        "never so good but no " * 120_000,
+        "!?" * 3_000_000,
+        " " * 6_000_000,
+        "a\u0301\u200b\u202e" * 600_000,
     ],
     ids=lambda text: f"{text[:6]!r}x{len(text)}",
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(text: str) -> None:
-    started = time.process_time()
     scorer.score(text)
-    assert time.process_time() - started < 2.0

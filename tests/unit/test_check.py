@@ -217,9 +217,9 @@ def test_sources_that_hang_are_given_up(tmp_path: Path) -> None:
         made = settings(
             tmp_path, "[sources.simulator]\n" + "".join(x_source(url, name=f"x{at}") for at in range(4))
         )
-        found = source_findings(made, 1.0)
+        found = source_findings(made, 5.0)  # long enough for the simulator on a busy machine
     assert [condition for _, condition, _ in found] == ["ok"] + ["wrong"] * 4
-    assert {text for _, _, text in found[1:]} == {"x: no answer within 1 s"}
+    assert {text for _, _, text in found[1:]} == {"x: no answer within 5 s"}
 
 
 def test_check_prints_it_as_json_and_ends_with_1(tmp_path: Path) -> None:

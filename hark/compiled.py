@@ -17,6 +17,7 @@ from types import ModuleType
 
 MODULES = (
     "enrich.aspects",
+    "enrich.author",
     "enrich.brands",
     "enrich.chain",
     "enrich.cues",

@@ -144,8 +144,16 @@ class Supervisor:
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set, and the end of the supervisor (when there is one)."""
     stop = threading.Event()
+    heard, told = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # A handler runs amid whatever the main thread does, an event's own wait too: it may take no lock.
+        signal.signal(number, lambda *_: os.write(told, b"."))
+
+    def listen() -> None:
+        os.read(heard, 1)
+        stop.set()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
     if lifeline := os.environ.get(LIFELINE):
 
         def watch() -> None:

@@ -78,3 +78,15 @@ def test_a_role_whose_work_hangs_ends_soon_after_the_signal() -> None:
         process.terminate()
         assert process.wait(30) == 1
         assert "it will be done again" in process.stdout.read()
+
+
+def test_a_signal_is_heard_while_the_event_that_it_sets_is_being_waited_for() -> None:
+    """A handler runs in the main thread: were it to take a lock that this thread holds, nothing would end it."""
+    program = (
+        "import signal, hark.supervisor as supervisor\n"
+        "stop = supervisor.stop_on_signals()\n"
+        "with stop._cond:  # as between two bytecodes of stop.wait()\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "stop.wait()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -20,6 +20,10 @@ from ingest.simulator import BLOCK_SECONDS, Options, World
 from tests.support.center import Center, wait_for
 
 DAYS = 4
+HEARD = 3
+"""Hours that are heard after those days; an incident breaks out in the first of them."""
+EVENING = 18
+"""Hour of the day, UTC, at which they begin."""
 RULE = """
 [[rule]]
 name = "complaint-spike"
@@ -42,9 +46,12 @@ def test_killed_at_any_moment_the_role_records_what_a_backtest_finds(tmp_path: P
     shutil.copytree(settings.SHIPPED, center.config)
     (center.config / "alerts.toml").write_text(RULE)
     own = settings.load(center.config, center.data)
-    start = datetime.now(UTC) - timedelta(hours=3)
+    start = (datetime.now(UTC) - timedelta(hours=HEARD)).replace(minute=0, second=0, microsecond=0)
+    start -= timedelta(
+        hours=(start.hour - EVENING) % 24
+    )  # at night the same incident stirs too few to be told
     world = World(Options(platform="x", history_days=DAYS, mentions_per_day=1_200), "x", start)
-    blocks = range(-DAYS * 86_400 // BLOCK_SECONDS, 3 * 3_600 // BLOCK_SECONDS)
+    blocks = range(-DAYS * 86_400 // BLOCK_SECONDS, HEARD * 3_600 // BLOCK_SECONDS)
     mentions = [change.mention for n in blocks for change, _ in world.block(n) if isinstance(change, Seen)]
     chain = chain_of(own)
     with store_of(own) as store, state_of(own) as state:
@@ -74,7 +81,7 @@ def test_killed_at_any_moment_the_role_records_what_a_backtest_finds(tmp_path: P
         through = judged()
         assert through is not None
         recorded = [shown.incident for shown in desk.list_incidents(state)]
-    times = ("--since", f"{DAYS + 1}d", "--until", from_ms(through).isoformat())
+    times = ("--since", f"{DAYS + 2}d", "--until", from_ms(through).isoformat())
     tried = json.loads(center.run("backtest", "complaint-spike", *times, "--json").stdout)
     recorded.sort(key=lambda one: (one.opened, one.id))
     live = [json.loads(msgspec.json.encode(msgspec.structs.replace(one, notify=()))) for one in recorded]

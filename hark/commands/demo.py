@@ -50,7 +50,11 @@ _BOOKS_SECONDS = 2.0
     show_default=True,
     help="Folder of the demo; delete it to begin again.",
 )
-@click.option("--seed", type=int, help=f"The same seed tells the same story.  [default: {SEED}]")
+@click.option(
+    "--seed",
+    type=int,
+    help=f"The same seed, begun at the same moment, tells the same story.  [default: {SEED}]",
+)
 @click.option("--port", type=options.PORT, default=PORT, show_default=True, help="Where the console listens.")
 def command(data: Path, seed: int | None, port: int) -> None:
     """See Hark work: two weeks of simulated mentions of three airlines, then live.

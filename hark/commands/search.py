@@ -33,7 +33,7 @@ _USUAL_LIMIT = 50
 @click.option("--saved", help="The saved search of this name, in place of QUERY.")
 @click.option("--since", help="From this time on: 2026-11-01, 2026-11-01T12:00:00Z, or 2h, 7d ago.")
 @click.option("--until", help="Before this time.")
-@click.option("--limit", type=click.IntRange(min=0), help="At most this many. Default: 50; with --json all.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most this many. Default: 50; with --json all.")
 @click.option(
     "--sort",
     type=click.Choice(["newest", "relevance"]),

@@ -387,7 +387,8 @@ def _migrate(engine: sa.Engine) -> None:
 
 @contextlib.contextmanager
 def _translated(url: sa.URL) -> Iterator[None]:
-    where = url.database if url.get_backend_name() == "sqlite" else f"{url.host}:{url.port or 5432}"
+    server = f"{url.host}:{url.port or 5432}" if url.host else "the local socket"
+    where = url.database if url.get_backend_name() == "sqlite" else server
     try:
         yield
     except OperationalError as error:

@@ -138,7 +138,7 @@ class KafkaBus:
         with self._lock:
             if producer is self._producer:
                 self._producer = None
-        producer.close(timeout=0)
+        _end(producer)
 
     def _topic(self, topic: str) -> list[TopicPartition]:
         """Return the topic's partitions, as they were when last asked for, after creating it where it is new."""
@@ -314,7 +314,7 @@ class KafkaBus:
             producer, self._producer = self._producer, None
             admin, self._admin = self._admin, None
         if producer is not None:
-            producer.close(timeout=0)
+            _end(producer)
         if admin is not None:
             admin.close()
 
@@ -329,6 +329,12 @@ class _Consumer:
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
         with _translated(self._hosts):
             found = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
+            coordinator = self._consumer._coordinator
+            if coordinator.rejoining:
+                # Partitions that came or went made it join again, and the time was up before it was in. By the next
+                # poll it would find nothing changed since, never take up what the join brought, and wait for good
+                # (Kafka's own client had this as KAFKA-9815).
+                coordinator.request_rejoin()
         return [
             Record(record.partition, record.offset, *decode(record.key, record.value), record.timestamp)
             for records in found.values()
@@ -366,6 +372,16 @@ class _Consumer:
     def close(self) -> None:
         with _translated(self._hosts):
             self._consumer.close(autocommit=False)
+
+
+def _end(producer: Any) -> None:
+    """Close it at once; what it has not sent is given up."""
+    try:
+        producer.close(timeout=0)
+    except errors.KafkaTimeoutError:
+        # It asked whether all was sent, and left it at that: it would send on for as long as this process lives.
+        producer._sender.force_close()
+        producer.close(timeout=REQUEST_SECONDS)
 
 
 def _passes(error: Exception) -> bool:

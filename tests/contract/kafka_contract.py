@@ -14,8 +14,9 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource
 
 from hark.bus import open_bus, publish_each
+from hark.bus.rules import REQUEST_SECONDS
 from hark.core.errors import FatalError, TransientError
-from hark.core.protocols import Bus
+from hark.core.protocols import Bus, Record
 from hark.settings import LogSettings
 from tests.contract.bus_contract import (
     PARTITIONS,
@@ -27,6 +28,7 @@ from tests.contract.bus_contract import (
     take,
     values,
     wait_for,
+    working,
 )
 from tests.support.servers import START_SECONDS, KafkaServer, free_ports
 
@@ -198,6 +200,49 @@ class KafkaContract(BusContract):
         subscription.commit()
         assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
 
+    def test_a_member_that_polls_briefly_gets_its_partitions_when_they_are_divided_anew(
+        self, bus: Bus, topic: str, join: Join, kafka: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for client in ("kafka", "confluent"):
+            monkeypatch.setattr(f"hark.bus.{client}.METADATA_SECONDS", 1)
+        bus.publish(topic, messages(20))
+        subscription = join()
+        take(subscription, 20)
+        subscription.commit()
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.create_partitions({topic: PARTITIONS + 4})
+        admin.close()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        added = range(PARTITIONS, PARTITIONS + 4)
+        other = KafkaProducer(bootstrap_servers=kafka)
+        for number in added:
+            other.send(topic, key=b"key", value=b"%d" % number, partition=number)
+        other.flush()
+        other.close()
+        brought: list[Record] = []
+        while len(brought) < len(added):
+            assert time.monotonic() < deadline, f"{len(brought)} records, the rest did not come"
+            brought += subscription.poll(1000, 0.005)  # less than joining takes
+        assert values(brought) == list(added)
+
+    def test_a_deleted_topic_is_made_again_and_read_from_its_beginning(
+        self, bus: Bus, topic: str, join: Join, kafka: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for client in ("kafka", "confluent"):
+            monkeypatch.setattr(f"hark.bus.{client}.METADATA_SECONDS", 1)
+            monkeypatch.setattr(f"hark.bus.{client}.DELIVERY_SECONDS", REQUEST_SECONDS + 1)
+        bus.publish(topic, messages(20))
+        subscription = join()
+        take(subscription, 20)
+        subscription.commit()
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.delete_topics([topic])
+        admin.close()
+        with working([subscription]) as (brought,):
+            wait_for(partial(_publishes, bus, topic, messages(20, 20)))
+            wait_for(lambda: set(values(brought)) == set(range(20, 40)))
+        assert set(values(bus.read(topic))) == set(range(20, 40))
+
     def test_a_topic_is_created_when_enough_brokers_are_back_for_its_copies(
         self, address: str, data: Path, topic: str
     ) -> None:
@@ -255,3 +300,11 @@ class KafkaContract(BusContract):
 
 def _keeps(bus: Bus, topic: str, expected: timedelta | None) -> bool:
     return bus.kept(topic) == expected
+
+
+def _publishes(bus: Bus, topic: str, sent: list[tuple[str, bytes]]) -> bool:
+    try:
+        bus.publish(topic, sent)
+    except TransientError:
+        return False
+    return True

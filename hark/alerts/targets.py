@@ -65,7 +65,7 @@ class _File(Struct, frozen=True):
     target: Mapping[str, Any] = {}
     rota: Mapping[str, Any] = {}
     heartbeat: Mapping[str, Any] | None = None
-    console: str = CONSOLE
+    console: str | None = None
 
 
 class Target(Struct, frozen=True):
@@ -178,8 +178,11 @@ def load_alerts(config: Path) -> tuple[dict[str, Rule], Targets]:
     return rules, targets
 
 
-def load_targets(config: Path) -> Targets:
-    """Return who is told, of alerts.toml in the folder `config`; raises SettingsError."""
+def load_targets(config: Path, console: str = CONSOLE) -> Targets:
+    """Return who is told, of alerts.toml in the folder `config`; raises SettingsError.
+
+    Links begin with the address `console` where the file names none.
+    """
     path = config / FILE
     file = read_toml(path, _File)
     targets = {
@@ -192,11 +195,12 @@ def load_targets(config: Path) -> Targets:
     }
     if both := sorted(targets.keys() & rotas.keys()):
         raise SettingsError(f"{path}: {both[0]!r} is the name of a target and of a rota: give each its own")
-    found = Targets(targets, rotas, _heartbeat(path, config, file.heartbeat), file.console.rstrip("/"))
-    if not re.match(r"https?://[^/\s]+", found.console):
+    where, links = (f"{path}: console", file.console) if file.console is not None else ("--console", console)
+    if not re.match(r"https?://[^/\s]+", links):
         raise SettingsError(
-            f"{path}: console: expected the address that people open, like {CONSOLE}, found {file.console!r}"
+            f"{where}: expected the address that people open, like {CONSOLE}, found {links!r}"
         )
+    found = Targets(targets, rotas, _heartbeat(path, config, file.heartbeat), links.rstrip("/"))
     _check_chains(path, found)
     return found
 

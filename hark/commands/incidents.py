@@ -78,7 +78,12 @@ def _list(settings: Settings, everything: bool, since: datetime | None, as_json:
             click.echo(msgspec.json.encode(shown).decode())
         return
     if not found:
-        click.echo("No incident." if everything else "No incident is open; --all lists the others.", err=True)
+        click.echo(
+            "No incident."
+            if everything
+            else "No incident is open; `hark incidents list --all` lists the others.",
+            err=True,
+        )
         return
     table = Table(box=None, header_style="bold")
     for name in ("id", "opened (UTC)", "severity", "status", "what"):

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from hark import settings as settings_module
+from hark.commands.console import PORT
 from hark.commands.options import common, json_option
 from hark.commands.roles import metrics_option, start
 from hark.commands.show import harmless, local
@@ -17,8 +18,17 @@ from hark.settings import Settings
 @click.group(invoke_without_command=True)
 @common
 @metrics_option
+@click.option(
+    "--console",
+    default=f"http://127.0.0.1:{PORT}",
+    show_default=True,
+    metavar="URL",
+    help="What links begin with where alerts.toml does not say it.",
+)
 @click.pass_context
-def command(context: click.Context, config: Path | None, data: Path | None, metrics_port: int | None) -> None:
+def command(
+    context: click.Context, config: Path | None, data: Path | None, metrics_port: int | None, console: str
+) -> None:
     """Send what alerts have to tell to the targets of alerts.toml: each by itself, again until it has arrived.
 
     \b
@@ -27,17 +37,17 @@ def command(context: click.Context, config: Path | None, data: Path | None, metr
     hark notify list        what was sent, what waits, and why
     """
     if context.invoked_subcommand is None:
-        _run(config, data, metrics_port)
+        _run(config, data, metrics_port, console)
 
 
-def _run(config: Path | None, data: Path | None, metrics_port: int | None) -> None:
+def _run(config: Path | None, data: Path | None, metrics_port: int | None, console: str) -> None:
     from hark.alerts.outbox import Sender
     from hark.alerts.targets import load_targets
     from hark.roles import wait_out
     from hark.state import open_state
 
     settings, stop = start("notify", config, data, metrics_port)
-    targets = load_targets(settings.config)
+    targets = load_targets(settings.config, console)
     state = wait_out(lambda: open_state(settings.center.state, settings.data), stop, "state")
     if state is not None:
         try:

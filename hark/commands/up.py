@@ -49,9 +49,10 @@ def run_center(settings: Settings, host: str, port: int) -> None:
         with listen(host, port) as listener:
             metrics_folder(data)
             stop = stop_on_signals()
+            address = _address(host, listener.getsockname()[1])
             if sys.stderr.isatty():
-                click.echo(f"Hark is up: http://{host}:{port}/ · data in {data} · Ctrl-C ends it", err=True)
-            Supervisor(roles_of(settings, listener.fileno()), data).run(stop)
+                click.echo(f"Hark is up: {address}/ · data in {data} · Ctrl-C ends it", err=True)
+            Supervisor(roles_of(settings, listener.fileno(), address), data).run(stop)
 
 
 def _try_files(settings: Settings) -> None:
@@ -81,8 +82,14 @@ def _try_parts(settings: Settings) -> None:
             log.warning("waiting", reason=str(error))
 
 
-def roles_of(settings: Settings, listener: int) -> list[Role]:
-    """Return the processes that make a whole center; `listener` is the console's socket."""
+def _address(host: str, port: int) -> str:
+    """Return where somebody at this machine opens what listens at `host`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def roles_of(settings: Settings, listener: int, address: str) -> list[Role]:
+    """Return the processes that make a whole center; `listener` is the console's socket, `address` where it is opened."""
     places = ["--config", str(settings.config.resolve()), "--data", str(settings.data.resolve())]
     workers = settings.center.enrich.workers or os.cpu_count() or 1
     workers = min(workers, settings.center.log.partitions)
@@ -92,7 +99,7 @@ def roles_of(settings: Settings, listener: int) -> list[Role]:
         *(Role(f"enrich-{n}", hark("enrich", *places, "--share", f"{n}/{workers}")) for n in range(workers)),
         *(Role(f"index-{n}", hark("index", *places, "--share", f"{n}/{indexers}")) for n in range(indexers)),
         Role("alert", hark("alert", *places)),
-        Role("notify", hark("notify", *places)),
+        Role("notify", hark("notify", *places, "--console", address)),
         Role("reprocess", hark("reprocess", "work", *places)),
         Role("console", hark("console", *places, "--fd", str(listener)), fds=(listener,)),
     ]

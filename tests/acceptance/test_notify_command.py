@@ -16,6 +16,7 @@ from hark.settings import SHIPPED, load
 from hark.state import open_state
 from tests.support.center import Center, wait_for
 from tests.support.receivers import web_receiver
+from tests.support.servers import free_ports
 
 TARGETS = """
 [target.file]
@@ -93,6 +94,27 @@ def test_the_role_tells_targets_and_a_kill_while_one_hangs_tells_nobody_twice(ce
         assert "file" in listed
         assert "k3.1" in listed
         assert "b2" not in listed
+
+
+@pytest.mark.parametrize(
+    ("said", "links"),
+    [("", "http://127.0.0.1:{port}/"), ('console = "https://hark.example/"\n', "https://hark.example/")],
+)
+def test_links_lead_to_where_the_center_listens_or_to_where_the_settings_say(
+    center: Center, said: str, links: str
+) -> None:
+    assert center.config is not None
+    (center.config / "alerts.toml").write_text(said + '[target.file]\naddress = "file:alerts.jsonl"\n')
+    (port,) = free_ports(1)
+    up = center.start("up", "--port", str(port))
+    told = center.data / "alerts.jsonl"
+    try:
+        happens(center, "k3")
+        wait_for(lambda: told.exists() and told.read_text().endswith("\n"), "the file to be told")
+    finally:
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(60) == 0
+    assert json.loads(told.read_text())["url"] == links.format(port=port) + "incidents/k3"
 
 
 def test_a_target_can_be_tried_and_checked_and_no_secret_is_shown(center: Center) -> None:

@@ -251,6 +251,6 @@ def test_incidents_are_listed_shown_and_acted_upon_by_the_command(
     for outside in ("<script", "http:", "https:", "src=", "url(", "@import"):
         assert outside not in text
     assert '"status":"resolved"' in said("resolve", incident["id"], "--json")
-    assert said("list") == "No incident is open; --all lists the others.\n"
+    assert said("list") == "No incident is open; `hark incidents list --all` lists the others.\n"
     wrong = CliRunner().invoke(command, ["show", "nowhere", "--data", str(tmp_path)])
     assert isinstance(wrong.exception, RefusedError)

@@ -7,7 +7,7 @@ as the other client does it, so that both can be used on one log.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from hark.bus.rules import (
 )
 from hark.core.clock import monotonic
 from hark.core.errors import FatalError, HarkError, RefusedError, SettingsError, TransientError
-from hark.core.protocols import Record
+from hark.core.protocols import Record, Subscription
 from hark.settings import LogSettings
 
 try:
@@ -260,12 +260,13 @@ class ConfluentBus:
     def _hear(self, error: Any) -> None:
         self._refusal = refusal_in(error.str()) or self._refusal
 
-    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Tail:
+    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Subscription:
         """Join `group` as the static member `share`; without a group, follow the end."""
         check_share(share)
         self._topic(topic)
         if group is None:
-            return Tail(self._follow(topic, self.ends(topic)))
+            ends = self.ends(topic)
+            return Tail(self._follow(topic, ends), ends, lambda: self._places(topic))
         check_name("group", group)
         consumer = Consumer(
             {
@@ -429,6 +430,10 @@ class _Consumer:
     def assigned(self) -> list[int]:
         with _translated(self._hosts):
             return [place.partition for place in self._consumer.assignment()]
+
+    def add(self, partitions: Iterable[int]) -> None:
+        with _translated(self._hosts):
+            self._consumer.incremental_assign([TopicPartition(self._topic, p, 0) for p in partitions])
 
     def stop_at(self, ends: Mapping[int, int]) -> set[int]:
         with _translated(self._hosts):

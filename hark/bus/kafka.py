@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from hark.bus.rules import (
 )
 from hark.core.clock import monotonic
 from hark.core.errors import FatalError, HarkError, RefusedError, SettingsError, TransientError
-from hark.core.protocols import Record
+from hark.core.protocols import Record, Subscription
 from hark.settings import LogSettings
 
 _LOG = logging.getLogger(__name__)
@@ -196,12 +196,14 @@ class KafkaBus:
                 spoken.removeHandler(heard)
         return self._admin
 
-    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Tail:
+    def subscribe(self, topic: str, group: str | None, share: tuple[int, int] = (0, 1)) -> Subscription:
         """Join `group` as the static member `share`; without a group, follow the end."""
         check_share(share)
         partitions = self._topic(topic)
         if group is None:
-            return Tail(self._follow(self._offsets(partitions, OffsetSpec.LATEST)))
+            ends = self._offsets(partitions, OffsetSpec.LATEST)
+            known = [place.partition for place in ends]
+            return Tail(self._follow(ends), known, lambda: [p.partition for p in self._places(topic)])
         check_name("group", group)
         with _translated(self._hosts):
             consumer = KafkaConsumer(
@@ -343,6 +345,15 @@ class _Consumer:
 
     def assigned(self) -> list[int]:
         return [place.partition for place in self._consumer.assignment()]
+
+    def add(self, partitions: Iterable[int]) -> None:
+        followed = self._consumer.assignment()
+        (topic,) = {place.topic for place in followed}
+        added = [TopicPartition(topic, number) for number in partitions]
+        with _translated(self._hosts):
+            self._consumer.assign([*followed, *added])
+            for place in added:
+                self._consumer.seek(place, 0)
 
     def stop_at(self, ends: Mapping[int, int]) -> set[int]:
         with _translated(self._hosts):

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from hark.bus.rules import DELIVERY_SECONDS
+from hark.bus.rules import DELIVERY_SECONDS, METADATA_SECONDS
 from hark.core.clock import monotonic
 from hark.core.errors import TransientError
 from hark.core.protocols import Record
@@ -23,6 +24,10 @@ class Consumer(Protocol):
         """Return the partitions that it reads now."""
         ...
 
+    def add(self, partitions: Iterable[int]) -> None:
+        """Read these partitions too, from their beginning; for a consumer that is in no group."""
+        ...
+
     def stop_at(self, ends: Mapping[int, int]) -> set[int]:
         """Return which partitions stand at their end or behind it; they bring nothing more."""
         ...
@@ -37,27 +42,43 @@ class Consumer(Protocol):
 
 
 class Tail:
-    """A subscription without a group; while the broker is away there is just nothing to poll."""
+    """A subscription without a group; while the broker is away there is just nothing to poll.
 
-    def __init__(self, consumer: Consumer) -> None:
+    The consumer follows the partitions `known`; `places` returns the topic's as they are now, so that those that are
+    added are followed as well.
+    """
+
+    def __init__(self, consumer: Consumer, known: Iterable[int], places: Callable[[], Iterable[int]]) -> None:
         self._consumer = consumer
+        self._known = set(known)
+        self._places = places
+        self._looked = monotonic()
         self._closed = False
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
         """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
+        if monotonic() - self._looked > METADATA_SECONDS:
+            self._look()
         return self._consumer.poll(limit, timeout_seconds)
+
+    def _look(self) -> None:
+        with suppress(TransientError):  # the broker is away: they are looked for later
+            if added := set(self._places()) - self._known:
+                self._consumer.add(added)
+                self._known |= added
+        self._looked = monotonic()
 
     def commit(self) -> None:
         """Do nothing: without a group there is nothing to remember."""
 
     def close(self) -> None:
-        """Leave without a commit; idempotent. A static member's partitions wait for it, for a session's time."""
+        """Leave; idempotent."""
         if not self._closed:
             self._closed = True
             self._consumer.close()
 
 
-class Member(Tail):
+class Member:
     """A static member of a consumer group.
 
     Poll again without delay while nothing comes: kafka-python drops the outcome of a join that ends between two
@@ -65,12 +86,13 @@ class Member(Tail):
     """
 
     def __init__(self, consumer: Consumer) -> None:
-        super().__init__(consumer)
+        self._consumer = consumer
         self._next: dict[int, int] = {}
+        self._closed = False
 
     def poll(self, limit: int, timeout_seconds: float) -> list[Record]:
         """Return up to `limit` records, waiting up to `timeout_seconds` for the first."""
-        records = super().poll(limit, timeout_seconds)
+        records = self._consumer.poll(limit, timeout_seconds)
         self._next.update((record.partition, record.offset + 1) for record in records)
         return records
 
@@ -84,6 +106,12 @@ class Member(Tail):
         offsets = {p: reached[p] for p in self._consumer.assigned() if p in reached}
         if offsets:
             self._consumer.commit(offsets)
+
+    def close(self) -> None:
+        """Leave without a commit; idempotent. Its partitions wait for it, for a session's time."""
+        if not self._closed:
+            self._closed = True
+            self._consumer.close()
 
 
 def read(follow: Callable[[], Consumer], ends: Mapping[int, int]) -> Iterator[Record]:

@@ -179,10 +179,10 @@ class KafkaContract(BusContract):
     def test_partitions_that_are_added_are_counted_and_read(
         self, bus: Bus, topic: str, join: Join, kafka: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for client in ("kafka", "confluent"):
-            monkeypatch.setattr(f"hark.bus.{client}.METADATA_SECONDS", 1)
+        for module in ("kafka", "confluent", "members"):
+            monkeypatch.setattr(f"hark.bus.{module}.METADATA_SECONDS", 1)
         bus.publish(topic, messages(20))
-        subscription = join()
+        subscription, tail = join(), join(None)
         take(subscription, 20)
         subscription.commit()
         admin = KafkaAdminClient(bootstrap_servers=kafka)
@@ -197,6 +197,7 @@ class KafkaContract(BusContract):
         assert sum(bus.ends(topic).values()) == 220
         assert values(bus.read(topic)) == list(range(220))
         assert set(values(take(subscription, 200))) == set(range(20, 220))
+        assert values(take(tail, 200)) == list(range(20, 220))
         subscription.commit()
         assert bus.committed(topic, f"{topic}.group") == bus.ends(topic)
 

@@ -18,8 +18,8 @@ def _seed() -> int:
     return int(os.environ.get("HARK_CHAOS_SEED") or random.randrange(1_000_000))
 
 
-def _cluster(kafka: KafkaServer, elasticsearch: ElasticsearchServer) -> dict[str, str]:
-    return {"HARK_BUS": f"kafka://{kafka.url}", "HARK_STORE": f"elasticsearch+{elasticsearch.url}"}
+def _cluster(kafka: KafkaServer, elasticsearch: ElasticsearchServer, scheme: str = "kafka") -> dict[str, str]:
+    return {"HARK_BUS": f"{scheme}://{kafka.url}", "HARK_STORE": f"elasticsearch+{elasticsearch.url}"}
 
 
 @pytest.fixture
@@ -58,8 +58,9 @@ def test_the_long_run_on_the_embedded_parts(tmp_path: Path) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scheme", ["kafka", "kafka+confluent"])
 def test_the_long_run_on_kafka_and_elasticsearch(
-    tmp_path: Path, own_kafka: KafkaServer, own_elasticsearch: ElasticsearchServer
+    tmp_path: Path, own_kafka: KafkaServer, own_elasticsearch: ElasticsearchServer, scheme: str
 ) -> None:
-    environment = _cluster(own_kafka, own_elasticsearch)
+    environment = _cluster(own_kafka, own_elasticsearch, scheme)
     run_chaos(tmp_path, LONG, _seed(), environment, own_kafka, own_elasticsearch)

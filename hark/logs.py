@@ -7,7 +7,16 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+class _Event(logging.Handler):
+    """Writes what a library logs, and nobody else takes, as an event like Hark's own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, "library", name=record.name, reason=record.getMessage(), exc_info=record.exc_info
+        )
 
 
 def configure(role: str) -> None:
@@ -18,14 +27,18 @@ def configure(role: str) -> None:
         event.setdefault("role", role)  # not by context variables: threads start without them
         return event
 
+    shown: list[Processor] = [structlog.dev.ConsoleRenderer()]
+    if not terminal:
+        shown = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             add_role,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.lastResort = _Event(logging.WARNING)

@@ -53,6 +53,9 @@ except ImportError as error:
     ) from error
 
 _LOG = logging.getLogger(__name__)
+# librdkafka writes a line for each connection that it could not make. What matters comes as an error too, and Python
+# would print the lines amid a command's answer and a role's log.
+_LOG.addHandler(logging.NullHandler())
 _LOST_MEMBERSHIP = {
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.ILLEGAL_GENERATION,

@@ -36,6 +36,7 @@ def command(config: Path | None, data: Path | None, port: int, host: str, fd: in
         settled = uvicorn.Config(
             app,
             log_level="warning",
+            log_config=None,  # else it writes lines of its own form into the role's log
             lifespan="off",
             timeout_graceful_shutdown=DRAIN_SECONDS,
             server_header=False,

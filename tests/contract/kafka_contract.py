@@ -30,6 +30,7 @@ from tests.contract.bus_contract import (
     wait_for,
     working,
 )
+from tests.support.center import Center
 from tests.support.servers import START_SECONDS, KafkaServer, free_ports
 
 
@@ -114,6 +115,13 @@ class KafkaContract(BusContract):
         with pytest.raises(TransientError, match=str(port)):
             bus.publish("topic", messages(1))
         bus.close()
+
+    def test_a_command_tells_in_one_line_that_the_broker_is_not_there(self, tmp_path: Path) -> None:
+        (port,) = free_ports(1)
+        center = Center(tmp_path, HARK_BUS=f"{self.scheme}://127.0.0.1:{port}")
+        said = center.run("status", expect=1).stderr.decode().splitlines()
+        assert len(said) == 1
+        assert said[0].startswith(f"hark: Kafka at 127.0.0.1:{port} is away")
 
     def test_a_record_of_another_program_without_key_or_value_is_brought_as_empty(
         self, bus: Bus, topic: str, join: Join, kafka: str
